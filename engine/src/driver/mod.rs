@@ -1,0 +1,212 @@
+//! Talking to the kernel: operations in, completions out.
+//!
+//! A [`Driver`] knows sockets, buffers and completions; it knows no frames. The seam is shaped like
+//! io_uring, because completions are easy to imitate over readiness and hard the other way round:
+//!
+//! ```text
+//!             submit(Op)                     wait(timeout)
+//!   reactor ─────────────▶ driver ─────────────────────────▶ kernel
+//!      ▲                     │
+//!      └──── next() ─────────┘   one completion at a time, its bytes lent until the following call
+//! ```
+//!
+//! # The contract
+//!
+//! * **A socket's life.** `Accepted` hands the reactor a [`Socket`]; the reactor finds it a place in
+//!   its table and says [`Op::Attach`] with that place's [`Token`]; from then on the token names the
+//!   socket. [`Op::Close`] ends it, and [`Completion::Closed`] is the last completion for that token:
+//!   only then may the reactor reuse the place. A socket that is never attached is dropped with
+//!   [`Driver::discard`].
+//! * **Receiving** begins with `Attach` and goes on until [`Op::Pause`]; [`Op::Resume`] lets it go
+//!   on. After `Pause` was submitted no `Received` arrives for the token until `Resume` is, though
+//!   `Failed` may. `Finished` and `Failed` end receiving, each at most once.
+//! * **Sending.** At most one `Send` per token is in flight between two calls of `wait`. One whose
+//!   bytes all left is silent, unless it asked for an acknowledgement; one that the socket would not
+//!   take whole comes back as [`Completion::Unsent`] with what is left, and `Writable` follows when
+//!   the socket takes more. Between those two the reactor sends nothing for that token.
+//! * **Order.** Completions for one token arrive in the order in which things happened to its socket.
+//!   Between tokens there is no order.
+//! * **Memory.** Corked bytes live in the driver's [`Arena`] and stay valid until the driver has seen
+//!   the fate of the send; whatever the kernel may still read or write belongs to the driver until
+//!   the completion arrives, whatever became of the connection.
+//! * **Fairness.** One `Received` lends at most [`RECEIVE_LEN_MAX`] bytes, and a socket with more to
+//!   say waits until the others have had their turn.
+#![allow(dead_code)] // the skeleton: removed when every part is in place
+
+mod socket;
+
+use std::{fmt, io, net::SocketAddr, ops::Range, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use crate::pool::{Arena, Key, Lease};
+
+/// Names an attached socket: its place in the reactor's table, and which tenant of that place.
+pub(crate) type Token = Key;
+
+/// The most bytes one [`Completion::Received`] lends.
+pub(crate) const RECEIVE_LEN_MAX: usize = 64 * 1024;
+
+/// What a driver is made with; each has a use for most of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Bytes of output that one turn corks. Default: 256 KiB (io_uring has two such arenas).
+    pub(crate) arena_len: usize,
+    /// Bytes of one receive buffer, at most [`RECEIVE_LEN_MAX`]. Default: 32 KiB.
+    pub(crate) receive_len: usize,
+    /// Receive buffers in io_uring's ring, a power of two. Default: 128.
+    pub(crate) receive_count: u16,
+    /// Sockets that the driver may hold at once, further bounded by `RLIMIT_NOFILE`.
+    pub(crate) sockets_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            arena_len: 256 * 1024,
+            receive_len: 32 * 1024,
+            receive_count: 128,
+            sockets_max: Key::INDEX_COUNT_MAX,
+        }
+    }
+}
+
+/// A back-end: one of it a reactor, made and used on the reactor's thread.
+pub(crate) trait Driver {
+    /// When the reactor should flush: output of a driver that makes a system call for each
+    /// operation is best sent while it is hot in the cache, output of one that batches is not.
+    const FLUSH: Flush;
+
+    /// Queues `op`. The kernel may hear of it at once, and hears of it in the next `wait` at the
+    /// latest. Never fails: what goes wrong comes back as a completion.
+    fn submit(&mut self, op: Op, token: Token);
+
+    /// Begins, or goes on, to accept connections from listener number `listener` (an index into the
+    /// listeners that the driver was made with). Goes on until `AcceptFailed` or `stop_accepting`.
+    fn accept(&mut self, listener: usize);
+
+    /// Stops accepting. Connections that the kernel has already queued stay queued; an `Accepted`
+    /// that is already on its way may still arrive.
+    fn stop_accepting(&mut self, listener: usize);
+
+    /// Closes a socket that was accepted and never attached.
+    fn discard(&mut self, socket: Socket);
+
+    /// Passes on what is queued and waits at most `timeout` (`None`: for ever) for something to
+    /// finish, or for [`Waker::wake`]. Returns at once while completions are left to be taken.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The next thing that finished, and the arena to answer into. Received bytes are lent until the
+    /// following call of any method.
+    fn next(&mut self) -> Option<(Completion<'_>, &mut Arena)>;
+
+    /// Where output of the current turn is corked, outside of a completion.
+    fn arena(&mut self) -> &mut Arena;
+}
+
+/// When a reactor flushes what its connections have to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// After every completion (epoll).
+    EachCompletion,
+    /// Once a turn, all connections in one submission (io_uring).
+    EachTurn,
+}
+
+/// A connected socket that the driver owns: a descriptor, a direct slot, or a simulated one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Socket(pub(crate) u32);
+
+/// What a reactor asks of an attached socket.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// Gives `socket` the submission's token and begins to receive.
+    Attach(Socket),
+    /// Stops receiving until `Resume`: the peer is made to wait.
+    Pause,
+    /// Goes on receiving.
+    Resume,
+    /// Sends `payload`. With `acknowledge`, a send that left whole answers `Sent`.
+    Send { payload: Payload, acknowledge: bool },
+    /// Says that no more output follows: the peer sees the end of the stream (FIN), and we go on
+    /// receiving.
+    Shutdown,
+    /// Ends the socket. `Closed` follows when the kernel has let go of it, and nothing else but
+    /// perhaps `Failed` does.
+    Close,
+    /// Ends the socket with a reset (RST), what is queued in the kernel is thrown away.
+    Abort,
+}
+
+/// Bytes to send, and who keeps them meanwhile.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// A stretch of the driver's arena.
+    Corked(Range<usize>),
+    /// A buffer that the driver owns until it gives it back; `from` bytes of it have been sent.
+    Owned { lease: Lease, from: usize },
+    /// A frame shared by many connections.
+    Shared(Bytes),
+}
+
+/// What finished.
+#[derive(Debug)]
+pub(crate) enum Completion<'a> {
+    /// Listener `listener` accepted `socket`. Some drivers know the peer's address at no cost.
+    Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
+    /// Accepting ended; `EMFILE`, `ENFILE`, `ENOMEM` and `ENOBUFS` are worth another try later.
+    AcceptFailed { listener: usize, error: io::Error },
+    /// Bytes from the peer, lent, in the order of the stream. Never empty.
+    Received { token: Token, bytes: &'a mut [u8] },
+    /// The peer will send no more (FIN).
+    Finished { token: Token },
+    /// An acknowledged send left whole; an owned buffer comes back.
+    Sent { token: Token, lease: Option<Lease> },
+    /// The socket took only a part of a send (perhaps none): the rest, never `Corked`. `Writable`
+    /// follows when it takes more.
+    Unsent { token: Token, rest: Payload },
+    /// The socket takes output again.
+    Writable { token: Token },
+    /// The connection is lost: reset, timed out, unreachable. The reactor answers with `Close`.
+    Failed { token: Token, error: io::Error },
+    /// The socket is gone, and the token with it.
+    Closed { token: Token },
+}
+
+/// Ends a `wait` from any thread.
+///
+/// Costs a system call, 0.6 µs and the wake-up of a core: the mailbox calls it only when the reactor
+/// sleeps.
+#[derive(Clone)]
+pub(crate) struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// A new waker. Made before the reactor's thread starts, so that it exists in every descriptor
+    /// table.
+    pub(crate) fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+    }
+
+    /// Makes the current or the next `wait` return.
+    pub(crate) fn wake(&self) {
+        // A full counter (EAGAIN) means that the reactor has not yet seen the last wake-up.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// The descriptor that a driver watches (readable once woken).
+    pub(crate) fn descriptor(&self) -> &Arc<OwnedFd> {
+        &self.0
+    }
+
+    /// Forgets past wake-ups.
+    pub(crate) fn clear(&self) {
+        let _ = rustix::io::read(&*self.0, &mut [0_u8; 8]);
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}
