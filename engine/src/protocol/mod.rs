@@ -59,6 +59,8 @@ mod control;
 mod decoder;
 mod encoder;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod header;
 mod limits;
 mod mask;
