@@ -165,10 +165,7 @@ pub(crate) fn fills_the_arena_in_every_turn<D: Driver>(make: impl Make<D>) {
             stage.cork(&[0xEE; 10_000]).expect("a stretch that nobody sends");
             offset += 80_000;
             stage.send_whole(token, Payload::Corked(range));
-            while stage.is_blocked(token) || !stage.rests.is_empty() {
-                stage.turn_and_go_on_sending();
-            }
-            stage.turn_and_go_on_sending();
+            stage.send_the_rest(token);
         }
         stage.close(token);
         assert_pattern(&join(reader), 0, offset);
@@ -288,15 +285,10 @@ fn overfill<D: Driver>(
     stage.quiet("nothing while the peer does not read");
 
     let reader = read_to_end_aside(peer);
-    while stage.is_blocked(token) || !stage.rests.is_empty() {
-        stage.turn_and_go_on_sending();
-    }
+    stage.send_the_rest(token);
     let (payload, len) = more(stage, offset);
     stage.send_whole(token, payload);
-    while {
-        stage.turn_and_go_on_sending();
-        stage.is_blocked(token) || !stage.rests.is_empty()
-    } {}
+    stage.send_the_rest(token);
     stage.close(token);
     assert_pattern(&join(reader), 0, offset + len);
 }
@@ -599,18 +591,21 @@ pub(crate) fn lets_go_of_everything_when_dropped<D: Driver>(make: impl Make<D>) 
 
 pub(crate) fn accepts_from_several_listeners<D: Driver>(make: impl Make<D>) {
     on_stage_with(make, Settings::default(), 3, |mut stage| {
+        let mut peers = Vec::new();
         for listener in [2, 0, 1, 1, 0, 2] {
             let mut peer = connect(stage.addresses[listener]);
             let socket = stage.accepted(listener);
             let token = stage.attach(socket);
             peer.write_all(&[listener as u8]).unwrap();
             assert_eq!(stage.receive(token, 1), [listener as u8]);
+            peers.push(peer);
         }
     });
 }
 
 pub(crate) fn stops_accepting_and_begins_again<D: Driver>(make: impl Make<D>) {
     on_stage_with(make, Settings::default(), 2, |mut stage| {
+        let mut peers = Vec::new();
         for _ in 0..3 {
             stage.driver.stop_accepting(0);
             for _ in 0..3 {
@@ -618,14 +613,14 @@ pub(crate) fn stops_accepting_and_begins_again<D: Driver>(make: impl Make<D>) {
             }
             let mut peer = connect(stage.addresses[0]);
             stage.quiet("nothing from a listener at rest");
-            let other = connect(stage.addresses[1]);
+            peers.push(connect(stage.addresses[1]));
             stage.accepted(1);
-            drop(other);
             stage.driver.accept(0);
             let socket = stage.accepted(0);
             let token = stage.attach(socket);
             peer.write_all(b"patience").unwrap();
             assert_eq!(stage.receive(token, 8), b"patience");
+            peers.push(peer);
         }
     });
 }
@@ -830,7 +825,7 @@ impl<D: Driver> Stage<D> {
         let lease = Lease::detached(vec![0; 64 << 20]);
         self.send(token, Payload::Owned { lease, from: 0 }, true);
         self.until("the rest of 64 MiB", |_, event| match event {
-            Event::Unsent(unsent, _) => Some(assert_eq!(unsent, token)),
+            Event::Unsent(unsent, _) if unsent == token => Some(()),
             other => panic!("{other:?}"),
         });
     }
@@ -846,7 +841,7 @@ impl<D: Driver> Stage<D> {
         self.rests.remove(&token);
         self.backlog.retain(|event| event.token() != Some(token));
         self.until("`Closed`", |_, event| match event {
-            Event::Closed(closed) => Some(assert_eq!(closed, token)),
+            Event::Closed(closed) if closed == token => Some(()),
             other if other.token() == Some(token) => None, // lawful, says the witness
             other => panic!("{other:?}"),
         });
@@ -881,7 +876,7 @@ impl<D: Driver> Stage<D> {
 
     fn finished(&mut self, token: Token) {
         self.until("`Finished`", |_, event| match event {
-            Event::Finished(finished) => Some(assert_eq!(finished, token)),
+            Event::Finished(finished) if finished == token => Some(()),
             other => panic!("{other:?}"),
         });
     }
@@ -950,6 +945,18 @@ impl<D: Driver> Stage<D> {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// Takes turns until all that was sent has left.
+    fn send_the_rest(&mut self, token: Token) {
+        let deadline = Instant::now() + SCENE;
+        while self.in_flight.contains(&token)
+            || self.is_blocked(token)
+            || self.rests.contains_key(&token)
+        {
+            assert!(Instant::now() < deadline, "the peer reads, and the rest does not leave");
+            self.turn_and_go_on_sending();
         }
     }
 
