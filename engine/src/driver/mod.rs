@@ -35,6 +35,7 @@
 
 #[cfg(test)]
 mod contract;
+mod epoll;
 mod socket;
 
 use std::{fmt, io, net::SocketAddr, ops::Range, os::fd::OwnedFd, sync::Arc, time::Duration};

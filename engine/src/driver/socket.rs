@@ -1,1 +1,142 @@
-//! Safe wrappers over the socket calls.
+//! Safe wrappers over the socket calls, shaped for drivers: nothing blocks, nothing raises a signal,
+//! and what only needs another try gets it.
+
+use std::{io, net::SocketAddr, os::fd::AsFd, os::fd::OwnedFd, time::Duration};
+
+use rustix::{
+    io::{Errno, ioctl_fionbio},
+    net::{
+        RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send as send_with,
+        shutdown, sockopt,
+    },
+};
+
+/// Takes one connection out of the queue of a non-blocking `listener`, non-blocking itself and not
+/// inherited by child processes. The peer's address comes with it and costs nothing extra.
+///
+/// Fails with `AGAIN` when the queue is empty, and with what [`is_of_the_connection`] recognises
+/// when the connection was lost before we got to it: then the next one is worth a try.
+pub(crate) fn accept(listener: impl AsFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    Ok((socket, peer.and_then(|peer| peer.try_into().ok())))
+}
+
+/// Whether accepting failed for the sake of the one connection, and not of the listener: accept(2)
+/// passes on what befell a connection while it was queued.
+pub(crate) fn is_of_the_connection(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::NETDOWN
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+    )
+}
+
+/// Reads what has arrived, at most `bytes.len()`. Zero: the peer will send no more. `AGAIN`: nothing
+/// for now.
+#[inline]
+pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+    let socket = socket.as_fd();
+    loop {
+        match recv(socket, &mut *bytes, RecvFlags::DONTWAIT) {
+            Ok((_, len)) => return Ok(len),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends what the socket takes of `bytes`, perhaps nothing: the return value is how much.
+#[inline]
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let socket = socket.as_fd();
+    loop {
+        match send_with(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Ok(len) => return Ok(len),
+            Err(Errno::AGAIN) => return Ok(0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Says that no more output follows: the peer sees the end of the stream behind what was sent.
+pub(crate) fn shut_down_output(socket: impl AsFd) -> Result<(), Errno> {
+    shutdown(socket, Shutdown::Write)
+}
+
+/// Makes the close of `socket` a reset, which throws away what is queued.
+pub(crate) fn reset_on_close(socket: impl AsFd) -> Result<(), Errno> {
+    sockopt::set_socket_linger(socket, Some(Duration::ZERO))
+}
+
+/// Takes the error that waits on `socket`, if one does.
+pub(crate) fn take_error(socket: impl AsFd) -> Option<io::Error> {
+    match sockopt::socket_error(socket) {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) | Err(error) => Some(error.into()),
+    }
+}
+
+/// Makes calls on `socket`, through whatever descriptor, fail with `AGAIN` instead of blocking.
+pub(crate) fn set_nonblocking(socket: impl AsFd) -> io::Result<()> {
+    Ok(ioctl_fionbio(socket, true)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{ErrorKind, Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    fn pair() -> (OwnedFd, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        set_nonblocking(&listener).unwrap();
+        let (socket, address) = accept(&listener).unwrap();
+        assert_eq!(address, Some(peer.local_addr().unwrap()));
+        assert_eq!(accept(&listener).unwrap_err(), Errno::AGAIN);
+        (socket, peer)
+    }
+
+    #[test]
+    fn nothing_blocks() {
+        let (socket, mut peer) = pair();
+        assert_eq!(receive(&socket, &mut [0; 8]), Err(Errno::AGAIN));
+        peer.write_all(b"abc").unwrap();
+        let mut bytes = [0; 8];
+        assert_eq!((receive(&socket, &mut bytes), &bytes[..3]), (Ok(3), b"abc".as_slice()));
+
+        let bytes = vec![0; 1 << 20];
+        let mut sent = 0;
+        while let len @ 1.. = send(&socket, &bytes).unwrap() {
+            sent += len;
+        }
+        shut_down_output(&socket).unwrap();
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).unwrap();
+        assert_eq!(received.len(), sent);
+        drop(peer);
+        assert_eq!(receive(&socket, &mut [0; 8]), Ok(0));
+    }
+
+    #[test]
+    fn a_reset_leaves_an_error_and_no_signal() {
+        let (socket, peer) = pair();
+        assert!(take_error(&socket).is_none());
+        reset_on_close(&peer).unwrap();
+        drop(peer);
+        assert_eq!(take_error(&socket).unwrap().kind(), ErrorKind::ConnectionReset);
+        assert_eq!(send(&socket, b"x"), Err(Errno::PIPE));
+    }
+}

@@ -1,0 +1,551 @@
+//! mio's readiness turned into completions.
+//!
+//! ```text
+//!   wait ── epoll events ──▶ flags of the socket, queue of sockets to read
+//!   next ◀── pending ◀────── what came of submitting: Sent, Unsent, Failed, Closed
+//!        ◀── queue ◀──────── one read a socket and turn, into the one hot buffer
+//!        ◀── listeners ◀──── a few accepts a turn
+//! ```
+//!
+//! * **Pull, one at a time.** A socket is read when the reactor asks for the next completion, always
+//!   into the same buffer, and at most once a turn: one with more to say goes to the end of the
+//!   queue. So a turn is bounded, and the bytes it works on are in the cache.
+//! * **Edges.** epoll tells of a change once. A read that filled less than the buffer emptied the
+//!   socket, for which no second read needs to find `EAGAIN`, unless the end of the stream is known
+//!   to be behind it. What an edge said is kept in the socket's flags until it was acted upon.
+//! * **Output** is sent when it is submitted. A socket is watched for output from the first time it
+//!   refuses some, and then for good: the kernel tells of room only where it was asked for in vain,
+//!   so the watch costs nothing, while taking it back would cost a system call each time.
+//! * **No tenant is mistaken for another.** A socket leaves epoll's set before it is closed (so no
+//!   event of it can follow, even if a child process holds a copy of its descriptor for the moment
+//!   between fork and exec), and `Closed` is said only when its token has left our queues.
+
+mod pending;
+mod sockets;
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, OwnedFd},
+    time::Duration,
+};
+
+use mio::{Events, Interest, Poll, event::Event, unix::SourceFd};
+use rustix::io::Errno;
+
+use self::{
+    pending::{Pending, failed, rest_of, sent},
+    sockets::{Place, Sockets},
+};
+use super::{
+    Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket, Token, Waker, socket,
+};
+use crate::pool::{Arena, Key, Region};
+
+/// The driver for every Linux, and for containers that forbid io_uring.
+pub(crate) struct Epoll {
+    poll: Poll,
+    events: Events,
+    sockets: Sockets,
+    /// Sockets that were accepted and not yet attached or discarded.
+    unattached: Vec<OwnedFd>,
+    /// How many sockets there are, attached or not, and may be.
+    socket_count: usize,
+    sockets_max: usize,
+    listeners: Vec<Listener>,
+    /// Sockets to read. The first `turn_left` of them have their turn before the next `wait`.
+    queue: VecDeque<Token>,
+    turn_left: usize,
+    pending: Pending,
+    buffer: Region,
+    arena: Arena,
+    /// Bytes of the arena that were sent, or copied to be sent later.
+    arena_done: usize,
+    _waker: Waker,
+}
+
+/// Accepts from one listening socket.
+struct Listener {
+    socket: OwnedFd,
+    /// In epoll's set.
+    accepts: bool,
+    /// There may be connections in its queue.
+    is_ready: bool,
+    /// How many more are taken before the next `wait`.
+    turn_left: usize,
+}
+
+impl Epoll {
+    /// A driver that accepts from `listeners` when told to. They become non-blocking.
+    ///
+    /// Costs two descriptors of its own. Fails when the kernel has none left, or no memory.
+    pub(crate) fn new(
+        settings: &Settings,
+        listeners: Vec<OwnedFd>,
+        waker: Waker,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let woken = waker.descriptor().as_raw_fd();
+        poll.registry().register(&mut SourceFd(&woken), WAKER, Interest::READABLE)?;
+        for listener in &listeners {
+            socket::set_nonblocking(listener)?;
+        }
+        let listener = |socket| Listener { socket, accepts: false, is_ready: false, turn_left: 0 };
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENT_COUNT),
+            sockets: Sockets::default(),
+            unattached: Vec::new(),
+            socket_count: 0,
+            sockets_max: settings.sockets_max,
+            listeners: listeners.into_iter().map(listener).collect(),
+            queue: VecDeque::new(),
+            turn_left: 0,
+            pending: Pending::default(),
+            buffer: Region::new(settings.receive_len.min(RECEIVE_LEN_MAX)),
+            arena: Arena::new(settings.arena_len),
+            arena_done: 0,
+            _waker: waker,
+        })
+    }
+}
+
+impl Driver for Epoll {
+    const FLUSH: Flush = Flush::EachCompletion;
+
+    #[inline]
+    fn submit(&mut self, op: Op, token: Token) {
+        match op {
+            Op::Send { payload, acknowledge } => self.send(token, payload, acknowledge),
+            Op::Attach(socket) => self.attach(token, socket),
+            Op::Pause => self.pause(token),
+            Op::Resume => self.resume(token),
+            Op::Shutdown => self.shut_down(token),
+            Op::Close => self.close(token, false),
+            Op::Abort => self.close(token, true),
+        }
+    }
+
+    fn accept(&mut self, listener: usize) {
+        let Listener { socket, accepts, .. } = &mut self.listeners[listener];
+        if *accepts {
+            return;
+        }
+        // epoll reports what is queued already, and so the next `wait` brings it.
+        let source = socket.as_raw_fd();
+        match self.poll.registry().register(
+            &mut SourceFd(&source),
+            listener_mark(listener),
+            Interest::READABLE,
+        ) {
+            Ok(()) => *accepts = true,
+            Err(error) => self.pending.push(Completion::AcceptFailed { listener, error }),
+        }
+    }
+
+    fn stop_accepting(&mut self, listener: usize) {
+        let listener = &mut self.listeners[listener];
+        if std::mem::take(&mut listener.accepts) {
+            listener.is_ready = false;
+            let source = listener.socket.as_raw_fd();
+            // It is in the set, and leaving needs no memory.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&source));
+        }
+    }
+
+    fn discard(&mut self, socket: Socket) {
+        if self.take_unattached(socket).is_some() {
+            self.socket_count -= 1;
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.arena.clear();
+        self.arena_done = 0;
+        let timeout = if self.is_anything_left() { Some(Duration::ZERO) } else { timeout };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        events.iter().for_each(|event| self.note(event));
+        self.events = events;
+        self.turn_left = self.queue.len();
+        self.listeners.iter_mut().for_each(|listener| listener.turn_left = ACCEPTS_PER_TURN);
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<(Completion<'_>, &mut Arena)> {
+        let completion = if let Some(finished) = self.next_pending() {
+            finished
+        } else if let Some((token, read)) = self.next_read() {
+            match read {
+                Read::Bytes(len) => {
+                    let bytes = self.buffer.slice_mut(0..len);
+                    Completion::Received { token, bytes }
+                }
+                Read::Finished => Completion::Finished { token },
+                Read::Failed(error) => failed(token, error),
+                Read::Closed => Completion::Closed { token },
+            }
+        } else {
+            self.next_accepted()?
+        };
+        Some((completion, &mut self.arena))
+    }
+
+    #[inline]
+    fn arena(&mut self) -> &mut Arena {
+        &mut self.arena
+    }
+}
+
+/// Submitting.
+impl Epoll {
+    fn attach(&mut self, token: Token, socket: Socket) {
+        let Some(socket) = self.take_unattached(socket) else {
+            debug_assert!(false, "{socket:?} is attached twice");
+            return;
+        };
+        let source = socket.as_raw_fd();
+        let registered =
+            self.poll.registry().register(&mut SourceFd(&source), pack(token), Interest::READABLE);
+        self.sockets.occupy(token.index, socket);
+        if let Err(error) = registered {
+            self.fail(token, error);
+        }
+    }
+
+    fn pause(&mut self, token: Token) {
+        if let Some(place) = self.sockets.get_mut(token.index) {
+            place.set(Place::PAUSED);
+        }
+    }
+
+    fn resume(&mut self, token: Token) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        place.clear(Place::PAUSED);
+        if place.has(Place::READABLE) {
+            enqueue(&mut self.queue, place, token);
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
+        let bytes = match &payload {
+            Payload::Corked(range) => self.arena.slice(range.clone()),
+            Payload::Owned { lease, from } => &lease.bytes()[*from..],
+            Payload::Shared(bytes) => bytes,
+        };
+        let len = bytes.len();
+        let corked = if let Payload::Corked(_) = payload { len } else { 0 };
+        let place = self.sockets.get_mut(token.index);
+        let result = match place.as_ref().and_then(|place| Some((place, place.socket()?))) {
+            None => Err(Errno::BADF),
+            Some((place, _)) if place.has(Place::BLOCKED) => Ok(0),
+            Some((place, _)) if place.has(Place::FAILED) => Err(Errno::PIPE),
+            Some(_) if len == 0 => Ok(0),
+            Some((_, socket)) => socket::send(socket, bytes),
+        };
+        match result {
+            Ok(sent_len) if sent_len == len => {
+                if acknowledge {
+                    self.pending.push(sent(token, payload));
+                }
+            }
+            Ok(sent_len) => {
+                let rest = rest_of(payload, sent_len, &self.arena);
+                self.block(token, rest);
+            }
+            Err(error) => self.fail_send(token, payload, error),
+        }
+        self.finish_corked(corked);
+    }
+
+    /// Counts corked bytes whose fate is known. When all are, the arena starts over, so that what is
+    /// corked next lands in the same lines of the cache.
+    #[inline]
+    fn finish_corked(&mut self, len: usize) {
+        self.arena_done += len;
+        if self.arena_done == self.arena.filled() {
+            self.arena.clear();
+            self.arena_done = 0;
+        }
+    }
+
+    /// Hands back what the socket refused, and watches out for room.
+    #[cold]
+    fn block(&mut self, token: Token, rest: Payload) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        debug_assert!(!place.has(Place::BLOCKED), "{token:?} sends between Unsent and Writable");
+        let is_watched = place.has(Place::WATCHED_FOR_OUTPUT);
+        place.set(Place::BLOCKED | Place::WATCHED_FOR_OUTPUT);
+        self.pending.push_unsent(token, rest);
+        if is_watched {
+            return;
+        }
+        let Some(source) = place.socket().map(|socket| socket.as_raw_fd()) else { return };
+        let watched = self.poll.registry().reregister(
+            &mut SourceFd(&source),
+            pack(token),
+            Interest::READABLE | Interest::WRITABLE,
+        );
+        if let Err(error) = watched {
+            self.fail(token, error);
+        }
+    }
+
+    /// A send that fails takes the connection with it; the buffer, if any, goes back.
+    #[cold]
+    fn fail_send(&mut self, token: Token, payload: Payload, error: Errno) {
+        if let Payload::Owned { .. } = payload {
+            self.pending.push_unsent(token, payload);
+        }
+        self.fail(token, error.into());
+    }
+
+    fn shut_down(&mut self, token: Token) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        // It fails only if the connection is gone, which reading finds out as well.
+        let _ = place.socket().map(socket::shut_down_output);
+    }
+
+    fn close(&mut self, token: Token, reset: bool) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        let Some(socket) = place.vacate() else { return };
+        if !place.has(Place::QUEUED) {
+            self.pending.push(Completion::Closed { token });
+        } // else the queue says it, when it comes to it
+        // It may be missing from the set if there was no memory to put it in.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+        if reset {
+            let _ = socket::reset_on_close(&socket);
+        }
+        self.socket_count -= 1;
+    }
+
+    fn take_unattached(&mut self, socket: Socket) -> Option<OwnedFd> {
+        // The reactor attaches what it is given at once: it is the last one, or nearly.
+        let is_it = |fd: &OwnedFd| fd.as_raw_fd().cast_unsigned() == socket.0;
+        let position = self.unattached.iter().rposition(is_it)?;
+        Some(self.unattached.swap_remove(position))
+    }
+
+    /// Says once that the connection is lost.
+    fn fail(&mut self, token: Token, error: io::Error) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        if place.socket().is_some() && !place.has(Place::FAILED) {
+            place.set(Place::FAILED);
+            self.pending.push(failed(token, error));
+        }
+    }
+}
+
+/// Waiting.
+impl Epoll {
+    fn is_anything_left(&self) -> bool {
+        !self.pending.is_empty()
+            || !self.queue.is_empty()
+            || self.listeners.iter().any(|listener| listener.is_ready)
+    }
+
+    /// Keeps in mind what an event says.
+    #[inline]
+    fn note(&mut self, event: &Event) {
+        let mark = event.token();
+        if mark.0 >= LISTENERS.0 {
+            self.note_listener(mark);
+            return;
+        }
+        let token = unpack(mark);
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        if place.has(Place::PAUSED | Place::FINISHED | Place::BLOCKED) {
+            self.note_special(event, token);
+            return;
+        }
+        let hangs_up = event.is_read_closed() || event.is_error();
+        if hangs_up || event.is_readable() {
+            place.set(if hangs_up { Place::READABLE | Place::HANGING_UP } else { Place::READABLE });
+            enqueue(&mut self.queue, place, token);
+        }
+    }
+
+    /// An event of a socket that is not just read.
+    #[cold]
+    fn note_special(&mut self, event: &Event, token: Token) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        let hangs_up = event.is_read_closed() || event.is_error();
+        if hangs_up || event.is_readable() {
+            place.set(if hangs_up { Place::READABLE | Place::HANGING_UP } else { Place::READABLE });
+        }
+        if event.is_error() {
+            // Reading would find the error behind the last bytes, but is not to be: ask for it.
+            if place.has(Place::PAUSED | Place::FINISHED)
+                && let Some(error) = place.socket().and_then(socket::take_error)
+            {
+                self.fail(token, error);
+                return;
+            }
+        } else if event.is_writable() && place.has(Place::BLOCKED) {
+            place.clear(Place::BLOCKED);
+            self.pending.push(Completion::Writable { token });
+        }
+        if place.has(Place::READABLE) && !place.has(Place::PAUSED) {
+            enqueue(&mut self.queue, place, token);
+        }
+    }
+
+    fn note_listener(&mut self, mark: mio::Token) {
+        // The waker's mark is beyond all listeners: it has done its work by ending the wait.
+        if let Some(listener) = self.listeners.get_mut(mark.0 - LISTENERS.0) {
+            listener.is_ready = true;
+        }
+    }
+}
+
+/// Taking what finished.
+impl Epoll {
+    /// The next completion that was made while submitting. Of a socket that was closed since, only
+    /// buffers come back.
+    #[inline]
+    fn next_pending(&mut self) -> Option<Completion<'static>> {
+        loop {
+            let finished = self.pending.pop()?;
+            let (Completion::Writable { token } | Completion::Failed { token, .. }) = finished
+            else {
+                return Some(finished);
+            };
+            if self.sockets.get_mut(token.index).is_some_and(|place| place.socket().is_some()) {
+                return Some(finished);
+            }
+        }
+    }
+
+    /// Reads from the next socket in the queue that has something.
+    #[inline]
+    fn next_read(&mut self) -> Option<(Token, Read)> {
+        while self.turn_left > 0 {
+            self.turn_left -= 1;
+            let token = self.queue.pop_front()?;
+            let place = self.sockets.get_mut(token.index)?;
+            place.clear(Place::QUEUED);
+            let Some(socket) = place.socket() else { return Some((token, Read::Closed)) };
+            if place.has(Place::PAUSED | Place::FINISHED | Place::FAILED) {
+                continue; // `resume` puts it back
+            }
+            let bytes = self.buffer.slice_mut(0..self.buffer.len());
+            let read = match socket::receive(socket, bytes) {
+                Ok(0) => {
+                    place.set(Place::FINISHED);
+                    Read::Finished
+                }
+                Ok(len) if len == bytes.len() || place.has(Place::HANGING_UP) => {
+                    enqueue(&mut self.queue, place, token);
+                    Read::Bytes(len)
+                }
+                Ok(len) => {
+                    place.clear(Place::READABLE);
+                    Read::Bytes(len)
+                }
+                Err(Errno::AGAIN) => {
+                    place.clear(Place::READABLE);
+                    continue;
+                }
+                Err(error) => {
+                    place.set(Place::FAILED);
+                    Read::Failed(error)
+                }
+            };
+            return Some((token, read));
+        }
+        None
+    }
+
+    /// Accepts from the next listener that has something and is not through with its turn.
+    fn next_accepted(&mut self) -> Option<Completion<'static>> {
+        let is_due = |listener: &Listener| listener.is_ready && listener.turn_left > 0;
+        while let Some(listener) = self.listeners.iter().position(is_due) {
+            self.listeners[listener].turn_left -= 1;
+            match self.accept_one(listener) {
+                Ok((socket, peer)) => {
+                    return Some(Completion::Accepted { listener, socket, peer });
+                }
+                Err(Errno::AGAIN) => self.listeners[listener].is_ready = false,
+                Err(error) if socket::is_of_the_connection(error) => {}
+                Err(error) => {
+                    self.stop_accepting(listener);
+                    return Some(Completion::AcceptFailed { listener, error: error.into() });
+                }
+            }
+        }
+        None
+    }
+
+    fn accept_one(&mut self, listener: usize) -> Result<(Socket, Option<SocketAddr>), Errno> {
+        if self.socket_count >= self.sockets_max {
+            return Err(Errno::NFILE);
+        }
+        let (socket, peer) = socket::accept(&self.listeners[listener].socket)?;
+        let descriptor = socket.as_raw_fd().cast_unsigned();
+        if descriptor > Sockets::DESCRIPTOR_MAX {
+            return Err(Errno::MFILE);
+        }
+        self.unattached.push(socket);
+        self.socket_count += 1;
+        Ok((Socket(descriptor), peer))
+    }
+}
+
+/// What reading brought.
+enum Read {
+    Bytes(usize),
+    Finished,
+    Failed(Errno),
+    /// The socket was closed while its token was in the queue.
+    Closed,
+}
+
+/// How many events one `wait` takes from the kernel; the others come with the next.
+const EVENT_COUNT: usize = 1024;
+
+/// How many connections of one listener are accepted before the sockets have their turn again.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// Marks above those of all tokens (see [`pack`]).
+const LISTENERS: mio::Token = mio::Token(1 << 60);
+const WAKER: mio::Token = mio::Token(usize::MAX);
+
+fn listener_mark(listener: usize) -> mio::Token {
+    mio::Token(LISTENERS.0 + listener)
+}
+
+/// A token as epoll keeps it: the generation above the index, below [`LISTENERS`].
+fn pack(token: Token) -> mio::Token {
+    mio::Token((token.generation as usize) << Key::INDEX_BITS | token.index as usize)
+}
+
+#[inline]
+fn unpack(mark: mio::Token) -> Token {
+    let index = (mark.0 & (Key::INDEX_COUNT_MAX - 1)) as u32;
+    Token { index, generation: (mark.0 >> Key::INDEX_BITS) as u32 }
+}
+
+const _: () = assert!(Key::INDEX_BITS + Key::GENERATION_BITS <= 60 && usize::BITS == 64);
+
+/// Puts `token`, whose place is `place`, at the end of the queue, unless it is there.
+#[inline]
+fn enqueue(queue: &mut VecDeque<Token>, place: &mut Place, token: Token) {
+    if !place.has(Place::QUEUED) {
+        place.set(Place::QUEUED);
+        queue.push_back(token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::contract::contract_tests, *};
+
+    contract_tests!(Epoll::new);
+}
