@@ -17,7 +17,8 @@ pub fn frame_header(opcode: Opcode, payload_len: usize) -> EncodedHeader {
 /// Appends a frame to `out`: copies `payload` once, and masks it on the way if there is a key.
 ///
 /// A client passes a fresh `mask` for each frame and a server `None` (RFC 6455 §5.1). Allocates only
-/// if `out` has no room.
+/// if `out` has no room for the payload and [`FrameHeader::LEN_MAX`] bytes. Where memory cannot grow,
+/// [`EncodedHeader::write_to`] writes the header.
 ///
 /// ```
 /// use throng::protocol::{MaskingKey, Opcode, Rsv, append_frame};
@@ -41,8 +42,8 @@ pub fn append_frame(
     payload: &[u8],
 ) {
     let header = FrameHeader { fin, rsv, opcode, mask, payload_len: payload.len() as u64 };
-    out.reserve(header.encoded_len() + payload.len());
-    out.extend_from_slice(&header.encode());
+    out.reserve(FrameHeader::LEN_MAX + payload.len());
+    header.encode().append_to(out);
     match mask {
         None => out.extend_from_slice(payload),
         Some(key) => simd::mask_append(out, payload, key.bytes()),

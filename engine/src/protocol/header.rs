@@ -176,30 +176,22 @@ impl FrameHeader {
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
         debug_assert!(self.payload_len < LEN_TOO_LARGE, "a payload of 2⁶³ bytes or more");
-        let mut bytes = [0; Self::LEN_MAX];
-        bytes[0] = u8::from(self.fin) << 7 | self.rsv.0 | self.opcode as u8;
-        let masked = u8::from(self.mask.is_some()) << 7;
-        let mut len = match self.payload_len {
-            short @ 0..=125 => {
-                bytes[1] = masked | short as u8;
-                2
-            }
-            medium @ 126..=0xFFFF => {
-                bytes[1] = masked | LEN_IN_2;
-                bytes[2..4].copy_from_slice(&(medium as u16).to_be_bytes());
-                4
-            }
-            long => {
-                bytes[1] = masked | LEN_IN_8;
-                bytes[2..10].copy_from_slice(&long.to_be_bytes());
-                10
-            }
+        let first = u8::from(self.fin) << 7 | self.rsv.0 | self.opcode as u8;
+        let (second, longer_len, mut len) = match self.payload_len {
+            short @ 0..=125 => (short as u8, 0, 2),
+            medium @ 126..=0xFFFF => (LEN_IN_2, u64::from((medium as u16).swap_bytes()), 4),
+            long => (LEN_IN_8, long.swap_bytes(), 10),
         };
+        // Put together as one number, from its lowest byte on: it never leaves the registers, where
+        // an array filled in byte by byte would.
+        let mut bits = u128::from(first) | u128::from(second) << 8 | u128::from(longer_len) << 16;
         if let Some(key) = self.mask {
-            bytes[len..len + 4].copy_from_slice(&key.bytes());
+            bits |= u128::from(MASKED) << 8;
+            bits |= u128::from(u32::from_le_bytes(key.bytes())) << (8 * len);
             len += 4;
         }
-        EncodedHeader { bytes, len: len as u8 }
+        let [bytes @ .., _, _] = bits.to_le_bytes();
+        EncodedHeader { bytes, len }
     }
 
     /// How many bytes [`FrameHeader::encode`] makes: 2 to 14.
@@ -220,6 +212,32 @@ impl FrameHeader {
 pub struct EncodedHeader {
     bytes: [u8; FrameHeader::LEN_MAX],
     len: u8,
+}
+
+impl EncodedHeader {
+    /// Appends it to `out`. Cheapest if there is room for [`FrameHeader::LEN_MAX`] bytes.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        let len = out.len() + usize::from(self.len);
+        out.extend_from_slice(&self.bytes); // all of them: two stores instead of a call
+        out.truncate(len);
+    }
+
+    /// Writes it to the start of `out`, and returns the rest, which the payload is to fill: what is
+    /// there is overwritten in part.
+    ///
+    /// # Panics
+    ///
+    /// If `out` is too short.
+    #[inline]
+    pub fn write_to<'a>(&self, out: &'a mut [u8]) -> &'a mut [u8] {
+        let len = usize::from(self.len);
+        match out.first_chunk_mut() {
+            Some(longest) => *longest = self.bytes,
+            None => out[..len].copy_from_slice(self),
+        }
+        &mut out[len..]
+    }
 }
 
 impl Deref for EncodedHeader {
@@ -356,6 +374,15 @@ mod tests {
             assert_eq!(FrameHeader::decode(&encoded[..len]), Ok(None));
         }
         assert_eq!(FrameHeader::decode(&encoded), Ok(Some((header, encoded.len()))));
+
+        let mut appended = b"before".to_vec();
+        encoded.append_to(&mut appended);
+        assert_eq!(appended, [b"before", &*encoded].concat());
+        for rest_len in [0, 1, 20] {
+            let mut written = vec![0; encoded.len() + rest_len];
+            assert_eq!(encoded.write_to(&mut written).len(), rest_len);
+            assert_eq!(written[..encoded.len()], *encoded);
+        }
     }
 
     proptest! {
