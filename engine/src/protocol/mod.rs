@@ -59,8 +59,10 @@ mod control;
 mod decoder;
 mod encoder;
 mod error;
+pub mod extension;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod handshake;
 mod header;
 mod limits;
 mod mask;
