@@ -629,12 +629,16 @@ pub(crate) fn is_woken_from_another_thread<D: Driver>(make: impl Make<D>) {
     on_stage(make, |stage| {
         for _ in 0..3 {
             let began = Instant::now();
-            let waker = stage.waker.clone();
-            let thread = thread::spawn(move || {
-                thread::sleep(Duration::from_millis(20));
-                waker.wake();
+            let is_time = Arc::new(AtomicBool::new(false));
+            let thread = thread::spawn({
+                let (is_time, waker) = (is_time.clone(), stage.waker.clone());
+                move || {
+                    thread::sleep(Duration::from_millis(20));
+                    is_time.store(true, Ordering::Release);
+                    waker.wake();
+                }
             });
-            while !thread.is_finished() {
+            while !is_time.load(Ordering::Acquire) {
                 stage.driver.wait(Some(PATIENCE)).unwrap();
                 assert!(stage.driver.next().is_none());
             }
