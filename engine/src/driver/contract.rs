@@ -854,7 +854,7 @@ impl<D: Driver> Stage<D> {
     /// The next socket that is accepted, which has to come from `listener`.
     fn accepted(&mut self, listener: usize) -> Socket {
         self.until("an accepted socket", |_, event| match event {
-            Event::Accepted { listener: from, socket } => {
+            Event::Accepted { listener: from, socket, .. } => {
                 assert_eq!(from, listener);
                 Some(socket)
             }
@@ -1059,8 +1059,8 @@ impl Echo {
 // ---- The witness ----
 
 /// A completion to keep.
-enum Event {
-    Accepted { listener: usize, socket: Socket },
+pub(crate) enum Event {
+    Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
     AcceptFailed(io::Error),
     Received(Token, Vec<u8>),
     Finished(Token),
@@ -1089,7 +1089,9 @@ impl Event {
 impl From<Completion<'_>> for Event {
     fn from(completion: Completion<'_>) -> Self {
         match completion {
-            Completion::Accepted { listener, socket, .. } => Self::Accepted { listener, socket },
+            Completion::Accepted { listener, socket, peer } => {
+                Self::Accepted { listener, socket, peer }
+            }
             Completion::AcceptFailed { error, .. } => Self::AcceptFailed(error),
             Completion::Received { token, bytes } => Self::Received(token, bytes.to_vec()),
             Completion::Finished { token } => Self::Finished(token),
@@ -1108,7 +1110,9 @@ impl From<Completion<'_>> for Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Accepted { listener, socket } => write!(f, "Accepted {listener} {socket:?}"),
+            Self::Accepted { listener, socket, .. } => {
+                write!(f, "Accepted {listener} {socket:?}")
+            }
             Self::AcceptFailed(error) => write!(f, "AcceptFailed {error}"),
             Self::Received(token, bytes) => write!(f, "Received {token:?} {} B", bytes.len()),
             Self::Finished(token) => write!(f, "Finished {token:?}"),

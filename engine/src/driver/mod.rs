@@ -35,6 +35,7 @@
 
 #[cfg(test)]
 mod contract;
+mod descriptor_table;
 mod epoll;
 mod socket;
 

@@ -545,7 +545,200 @@ fn enqueue(queue: &mut VecDeque<Token>, place: &mut Place, token: Token) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::contract::contract_tests, *};
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+        thread,
+        time::Instant,
+    };
+
+    use rustix::process::{Resource, getrlimit};
+
+    use super::{
+        super::{
+            contract::{Event, contract_tests},
+            descriptor_table,
+        },
+        *,
+    };
+    use crate::pool::Lease;
 
     contract_tests!(Epoll::new);
+
+    /// On a thread with a descriptor table of its own, so that no other test runs dry.
+    #[test]
+    fn running_out_of_descriptors_ends_accepting_until_asked_again() {
+        if getrlimit(Resource::Nofile).current.is_none_or(|limit| limit > 1 << 20) {
+            eprintln!("skipped: too many descriptors to use up");
+            return;
+        }
+        let (say_address, address) = mpsc::channel();
+        let server = thread::spawn(move || {
+            descriptor_table::unshare(&[], 0..0).unwrap();
+            let (mut epoll, address) = listening(&Settings::default());
+            let mut spare = Vec::new();
+            while let Ok(copy) = epoll.listeners[0].socket.try_clone() {
+                spare.push(copy);
+            }
+            epoll.accept(0);
+            say_address.send(address).unwrap();
+            let Event::AcceptFailed(error) = soon(&mut epoll) else { panic!() };
+            assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
+            epoll.wait(Some(Duration::from_millis(50))).unwrap();
+            assert!(epoll.next().is_none(), "and stays silent until asked");
+            spare.pop();
+            epoll.accept(0);
+            let Event::Accepted { peer, .. } = soon(&mut epoll) else { panic!() };
+            peer
+        });
+        let peer = TcpStream::connect(address.recv().unwrap()).unwrap();
+        assert_eq!(server.join().unwrap(), Some(peer.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn holds_no_more_sockets_than_it_may() {
+        let settings = Settings { sockets_max: 2, ..Settings::default() };
+        let (mut epoll, address) = listening(&settings);
+        epoll.accept(0);
+        let _peers: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let sockets = [accepted(&mut epoll), accepted(&mut epoll)];
+        for again in [false, true] {
+            let Event::AcceptFailed(error) = soon(&mut epoll) else { panic!() };
+            assert_eq!(error.raw_os_error(), Some(Errno::NFILE.raw_os_error()));
+            if again {
+                epoll.discard(sockets[0]);
+            }
+            epoll.accept(0);
+        }
+        accepted(&mut epoll);
+    }
+
+    /// A crowd at the door does not keep the sockets inside waiting.
+    #[test]
+    fn accepts_a_few_at_a_time() {
+        let (mut epoll, address) = listening(&Settings::default());
+        let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+        epoll.accept(0);
+        let mut turns = Vec::new();
+        while turns.iter().sum::<usize>() < crowd.len() {
+            epoll.wait(Some(Duration::from_secs(10))).unwrap();
+            let mut count = 0;
+            while let Some((completion, _)) = epoll.next() {
+                assert!(matches!(completion, Completion::Accepted { .. }));
+                count += 1;
+            }
+            turns.push(count);
+        }
+        assert_eq!(turns[0], ACCEPTS_PER_TURN);
+        assert!(turns[1..].iter().all(|&count| count <= ACCEPTS_PER_TURN));
+    }
+
+    /// One read a socket and turn, and no second read of a socket that a short one emptied.
+    #[test]
+    fn a_turn_reads_each_socket_once() {
+        let settings = Settings { receive_len: 4096, ..Settings::default() };
+        let (mut epoll, address) = listening(&settings);
+        epoll.accept(0);
+        let mut peer = TcpStream::connect(address).unwrap();
+        let socket = accepted(&mut epoll);
+        let token = Token { index: 0, generation: 7 };
+        epoll.submit(Op::Attach(socket), token);
+        peer.write_all(&[1; 10_000]).unwrap();
+        for expected in [4096, 4096, 1808] {
+            epoll.wait(Some(Duration::from_secs(10))).unwrap();
+            let Some((Completion::Received { bytes, .. }, _)) = epoll.next() else { panic!() };
+            assert_eq!(bytes.len(), expected);
+            assert!(epoll.next().is_none());
+        }
+        assert!(epoll.queue.is_empty(), "the last read was short: it is dry");
+        peer.write_all(b"more").unwrap();
+        drop(peer);
+        assert!(matches!(soon(&mut epoll), Event::Received(..)));
+        assert!(matches!(soon(&mut epoll), Event::Finished(..)));
+    }
+
+    #[test]
+    fn the_arena_starts_over_as_soon_as_all_of_it_was_sent() {
+        let (mut epoll, address) = listening(&Settings::default());
+        epoll.accept(0);
+        let mut peer = TcpStream::connect(address).unwrap();
+        let socket = accepted(&mut epoll);
+        let token = Token { index: 0, generation: 0 };
+        epoll.submit(Op::Attach(socket), token);
+        let cork = |epoll: &mut Epoll, bytes: &[u8]| {
+            let start = epoll.arena().filled();
+            epoll.arena().take(bytes.len()).unwrap().copy_from_slice(bytes);
+            Payload::Corked(start..epoll.arena().filled())
+        };
+        let first = cork(&mut epoll, b"first ");
+        let second = cork(&mut epoll, b"second");
+        epoll.submit(Op::Send { payload: first, acknowledge: false }, token);
+        assert_eq!(epoll.arena().filled(), 12, "the second is still to be sent");
+        epoll.submit(Op::Send { payload: second, acknowledge: false }, token);
+        assert_eq!(epoll.arena().filled(), 0);
+        let mut received = [0; 12];
+        peer.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"first second");
+        cork(&mut epoll, b"said by nobody");
+        epoll.wait(Some(Duration::ZERO)).unwrap();
+        assert_eq!(epoll.arena().filled(), 0);
+    }
+
+    /// A send that can only fail gives its buffer back first.
+    #[test]
+    fn no_buffer_is_lost_with_its_connection() {
+        let (mut epoll, address) = listening(&Settings::default());
+        epoll.accept(0);
+        let peer = TcpStream::connect(address).unwrap();
+        let socket = accepted(&mut epoll);
+        let token = Token { index: 0, generation: 0 };
+        epoll.submit(Op::Attach(socket), token);
+        socket::reset_on_close(&peer).unwrap();
+        drop(peer);
+        let lease = Lease::detached(vec![1, 2, 3]);
+        let payload = Payload::Owned { lease, from: 1 };
+        epoll.submit(Op::Send { payload, acknowledge: true }, token);
+        let Event::Unsent(_, Payload::Owned { lease, from }) = soon(&mut epoll) else { panic!() };
+        assert_eq!((lease.bytes(), from), ([1, 2, 3].as_slice(), 1));
+        assert!(matches!(soon(&mut epoll), Event::Failed(..)));
+        epoll.submit(Op::Close, token);
+        assert!(matches!(soon(&mut epoll), Event::Closed(..)));
+    }
+
+    #[test]
+    fn marks_hold_tokens() {
+        let last = Token {
+            index: Key::INDEX_COUNT_MAX as u32 - 1,
+            generation: (1 << Key::GENERATION_BITS) - 1,
+        };
+        for token in [last, Token { index: 0, generation: 0 }, Token { index: 5, generation: 9 }] {
+            assert_eq!(unpack(pack(token)), token);
+            assert!(pack(token) < LISTENERS && listener_mark(1000) < WAKER);
+        }
+    }
+
+    fn listening(settings: &Settings) -> (Epoll, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let waker = Waker::new().unwrap();
+        (Epoll::new(settings, vec![listener.into()], waker).unwrap(), address)
+    }
+
+    fn accepted(epoll: &mut Epoll) -> Socket {
+        let Event::Accepted { socket, .. } = soon(epoll) else { panic!("nobody came") };
+        socket
+    }
+
+    /// The next completion, which is about to come.
+    fn soon(epoll: &mut Epoll) -> Event {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some((completion, _)) = epoll.next() {
+                return Event::from(completion);
+            }
+            assert!(Instant::now() < deadline, "nothing happens");
+            epoll.wait(Some(Duration::from_millis(100))).unwrap();
+        }
+    }
 }
