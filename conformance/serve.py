@@ -16,6 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DRIVERS = {"epoll": "epoll", "uring": "io_uring"}  # the flag's word, the ready line's word
+CHROMIUM_FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]
 READY = re.compile(r"^listening on (127\.0\.0\.1:\d+)\b(.*)$", re.MULTILINE)
 
 

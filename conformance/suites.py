@@ -32,7 +32,8 @@ class Wstest:
         def fill():
             python = python27()
             boot = HOME / "boot"
-            quietly(python, "-m", "pip", "install", *PIP_QUIET, "--upgrade", "--target", boot, VIRTUALENV)
+            quietly(python, "-m", "pip", "install", *PIP_QUIET, "--upgrade", "--target", boot,
+                    VIRTUALENV)
             quietly(python, "-m", "virtualenv", "-q", "-p", python, self.venv, PYTHONPATH=str(boot))
             quietly(self.venv / "bin" / "pip", "install", *PIP_QUIET, "-r", REQUIREMENTS)
 
