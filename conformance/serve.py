@@ -27,9 +27,10 @@ class Complaint(Exception):
     """Something the caller has to know, said in one sentence."""
 
 
-def exit_on_sigterm():
+def exit_on_signals():
     """Lets `with` blocks clean up when this script is told to stop."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in signal.SIGTERM, signal.SIGHUP:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def drivers(choice):

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "conformance"))
 
-from serve import CHROMIUM_FLAGS, Complaint, answers, build, child, exit_on_sigterm, serve, wait_until
+from serve import CHROMIUM_FLAGS, Complaint, answers, build, child, exit_on_signals, serve, wait_until
 
 LOGS = ROOT / "build" / "chat"
 PICTURE = ROOT / "build" / "chat.png"
@@ -31,7 +31,7 @@ MARKUP = "<script>document.body.remove()</script><b>bold?</b>"
 
 
 def main():
-    exit_on_sigterm()
+    exit_on_signals()
     options = arguments()
     binary = options.binary or build("chat")
     with serve(binary, driver=options.driver, log=LOGS / "server.log") as server, browser() as session:
