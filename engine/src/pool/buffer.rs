@@ -17,6 +17,8 @@ pub(crate) struct BufferPool {
 #[must_use = "a lease is given back to the pool it came from"]
 pub(crate) struct Lease {
     bytes: Vec<u8>,
+    /// Bytes that the pool counts as lent for it.
+    lent_len: usize,
 }
 
 /// The pool has lent as much as it may.
@@ -43,8 +45,9 @@ impl BufferPool {
             }
             None => Vec::with_capacity(capacity),
         };
-        self.lent_len += bytes.capacity();
-        Ok(Lease { bytes })
+        let lent_len = bytes.capacity();
+        self.lent_len += lent_len;
+        Ok(Lease { bytes, lent_len })
     }
 
     /// Makes room in `lease` for `additional` more bytes, in a larger buffer if need be: each step
@@ -68,7 +71,7 @@ impl BufferPool {
     /// Takes a buffer back.
     pub(crate) fn give_back(&mut self, lease: Lease) {
         let mut bytes = lease.bytes;
-        self.lent_len = self.lent_len.saturating_sub(bytes.capacity());
+        self.lent_len -= lease.lent_len;
         let Some(class) = class_index(bytes.capacity()) else { return };
         if self.kept_len + bytes.capacity() <= self.kept_max {
             bytes.clear();
@@ -76,17 +79,12 @@ impl BufferPool {
             self.classes[class].push(bytes);
         }
     }
-
-    /// Bytes on loan.
-    pub(crate) fn lent_len(&self) -> usize {
-        self.lent_len
-    }
 }
 
 impl Lease {
     /// A buffer of nobody's: a driver's copy of what a socket would not take.
     pub(crate) fn detached(bytes: Vec<u8>) -> Self {
-        Self { bytes }
+        Self { bytes, lent_len: 0 }
     }
 
     /// What has been written.
@@ -99,11 +97,6 @@ impl Lease {
     #[inline]
     pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
-    }
-
-    /// How many more bytes fit.
-    pub(crate) fn room(&self) -> usize {
-        self.bytes.capacity() - self.bytes.len()
     }
 }
 
@@ -132,11 +125,11 @@ mod tests {
     fn a_buffer_given_back_is_lent_again() {
         let mut pool = BufferPool::new(1 << 20, 1 << 20);
         let mut lease = pool.lend(1000).unwrap();
-        assert!(lease.room() >= 1000);
+        assert!(lease.bytes.capacity() >= 1000);
         lease.bytes_mut().extend_from_slice(b"abc");
         let address = lease.bytes().as_ptr();
         pool.give_back(lease);
-        assert_eq!(pool.lent_len(), 0);
+        assert_eq!(pool.lent_len, 0);
         let again = pool.lend(600).unwrap();
         assert_eq!((again.bytes().as_ptr(), again.bytes().len()), (address, 0));
         pool.give_back(again);
@@ -155,7 +148,7 @@ mod tests {
         }
         assert_eq!(lease.bytes(), expected);
         pool.give_back(lease);
-        assert_eq!(pool.lent_len(), 0);
+        assert_eq!(pool.lent_len, 0);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod slab;
 
 pub(crate) use self::{
     arena::Arena,
-    buffer::{BufferPool, Lease},
+    buffer::{BufferPool, Exhausted, Lease},
     region::Region,
     slab::{Key, Slab},
 };

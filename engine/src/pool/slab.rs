@@ -19,8 +19,10 @@ pub(crate) struct Slab<T> {
     len: usize,
 }
 
-/// A place in the table. The generation of a vacant one is that of its next tenant.
+/// A place in the table, on cache lines of its own. The generation of a vacant one is that of its
+/// next tenant.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Place<T> {
     generation: u32,
     state: State<T>,
@@ -48,6 +50,10 @@ impl fmt::Debug for Key {
 }
 
 impl<T> Slab<T> {
+    /// Bytes that an entry takes, its generation included.
+    #[cfg(test)]
+    pub(crate) const ENTRY_LEN: usize = size_of::<Place<T>>();
+
     /// How many entries one chunk holds.
     pub(crate) const CHUNK_LEN: usize = 1 << CHUNK_SHIFT;
 
@@ -188,7 +194,9 @@ mod tests {
         let keys: Vec<_> = (0..3000_u32).map(|n| slab.insert(n).unwrap()).collect();
         assert!(keys.iter().enumerate().all(|(n, key)| key.index as usize == n));
         let address: *const u32 = slab.get(keys[0]).unwrap();
-        (0..100_000).for_each(|n| drop(slab.insert(n).unwrap()));
+        for n in 0..100_000 {
+            slab.insert(n).unwrap();
+        }
         assert_eq!(address, std::ptr::from_ref(slab.get(keys[0]).unwrap()));
         assert_eq!(slab.keys().count(), slab.len());
     }

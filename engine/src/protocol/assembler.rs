@@ -189,6 +189,12 @@ impl Assembler {
         }
     }
 
+    /// Whether the frame that has begun completes something, so that [`finish`](Self::finish) will
+    /// not answer `None`: it is a control frame, or the last fragment of its message.
+    pub fn completes(&self) -> bool {
+        matches!(self.frame, Some(Frame::Control(_) | Frame::Data { fin: true }))
+    }
+
     /// Whether neither a frame nor a message has begun.
     pub fn is_idle(&self) -> bool {
         self.frame.is_none() && self.message.is_none()

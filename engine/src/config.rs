@@ -1,0 +1,36 @@
+//! Plain data: what a server can be set to, below its listeners.
+
+use crate::{
+    conn::{SendQueue, Timeouts},
+    protocol::Limits,
+};
+
+/// Limits of a server and of each of its connections. Every queue is bounded by something here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What a peer may send.
+    pub limits: Limits,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// What may wait for it.
+    pub send_queue: SendQueue,
+    /// Frames of one connection that are handled in one turn of the reactor, before the others have
+    /// their share. Default: 64.
+    pub turn_frames_max: usize,
+    /// Bytes of queued output and half-received messages that one reactor holds, all connections
+    /// together; what would exceed it is refused with 1013. Default: a quarter of the machine's
+    /// memory, divided by the number of reactors.
+    pub memory_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            send_queue: SendQueue::default(),
+            turn_frames_max: 64,
+            memory_max: usize::MAX,
+        }
+    }
+}
