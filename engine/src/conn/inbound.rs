@@ -1,0 +1,177 @@
+//! Received bytes to events.
+//!
+//! Two ways, one meaning. A frame that lies whole in the received bytes, and is a message by itself,
+//! is unmasked and handed on where it lies ([`whole_frame`]). Everything else (a frame cut off, a
+//! fragment) goes through the incremental decoder and the assembler in an [`Inbound`], which exists
+//! only while something is half received.
+
+use super::Tick;
+use crate::{
+    pool::{BufferPool, Exhausted, Lease},
+    protocol::{
+        Assembler, Decoder, Event, FrameHeader, Incoming, Limits, Opcode, ProtocolError, Role, Rsv,
+        handshake::HeadScanner,
+    },
+};
+
+/// What is half received.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    decoder: Decoder,
+    assembler: Assembler,
+    message: Lease,
+    begun_at: Option<Tick>,
+    /// Raw bytes that have not been looked at: a request head that is still arriving, or frames
+    /// that came after the connection had had its share of the turn.
+    pub(crate) spill: Spill,
+    /// How far the request head has been searched for its end.
+    pub(crate) scanner: HeadScanner,
+}
+
+/// Raw bytes in waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Spill {
+    lease: Lease,
+    from: usize,
+}
+
+/// Why receiving cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The peer broke a rule.
+    Protocol(ProtocolError),
+    /// Our memory for half-received messages is used up.
+    Exhausted,
+}
+
+impl From<ProtocolError> for Refusal {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(Exhausted: Exhausted) -> Self {
+        Self::Exhausted
+    }
+}
+
+/// Takes a frame off the front of `input` that lies there whole and is a message by itself.
+///
+/// `None` when it does not, and nothing was taken: [`Inbound::poll`] is the general way.
+#[inline]
+pub(crate) fn whole_frame<'a>(
+    input: &mut &'a mut [u8],
+    receiver: Role,
+    limits: &Limits,
+) -> Result<Option<Incoming<'a>>, ProtocolError> {
+    let Some((header, header_len)) = FrameHeader::decode(input)? else { return Ok(None) };
+    header.check(receiver, Rsv::NONE)?;
+    let fits = header.payload_len <= (input.len() - header_len) as u64;
+    if !fits || !header.fin || header.opcode == Opcode::Continuation {
+        return Ok(None);
+    }
+    if header.payload_len > limits.message_len_max as u64 {
+        return Err(ProtocolError::MessageTooBig);
+    }
+    let frame_len = header_len + header.payload_len as usize;
+    let (frame, rest) = std::mem::take(input).split_at_mut(frame_len);
+    *input = rest;
+    let payload = &mut frame[header_len..];
+    if let Some(mask) = header.mask {
+        mask.apply(payload, 0);
+    }
+    Incoming::new(header.opcode, Rsv::NONE, payload).map(Some)
+}
+
+impl Inbound {
+    /// Nothing received yet.
+    pub(crate) fn new(receiver: Role) -> Self {
+        Self {
+            decoder: Decoder::new(receiver, Rsv::NONE),
+            assembler: Assembler::default(),
+            message: Lease::default(),
+            begun_at: None,
+            spill: Spill::default(),
+            scanner: HeadScanner::default(),
+        }
+    }
+
+    /// The next event in `input`. `None`: all of `input` has been taken in, more is needed.
+    pub(crate) fn poll<'a>(
+        &'a mut self,
+        input: &mut &mut [u8],
+        now: Tick,
+        limits: &Limits,
+        pool: &mut BufferPool,
+    ) -> Result<Option<Incoming<'a>>, Refusal> {
+        while let Some(event) = self.decoder.decode(input)? {
+            match event {
+                Event::Header(header) => {
+                    self.assembler.start(&header, limits, self.message.bytes_mut())?;
+                    if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+                        self.begun_at = Some(now);
+                    }
+                    self.begun_at.get_or_insert(now);
+                }
+                Event::Payload { bytes, last } => {
+                    pool.reserve(&mut self.message, bytes.len())?;
+                    self.assembler.push(bytes, self.message.bytes_mut())?;
+                    if last && self.assembler.completes() {
+                        return Ok(self.assembler.finish(self.message.bytes())?);
+                    }
+                    if last {
+                        self.assembler.finish(&[])?;
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing is half received: the next frame may take the short way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.decoder.is_between_frames() && self.assembler.is_idle()
+    }
+
+    /// When the message that is half received began.
+    pub(crate) fn begun_at(&self) -> Option<Tick> {
+        self.begun_at
+    }
+
+    /// Gives its buffers back.
+    pub(crate) fn release(&mut self, pool: &mut BufferPool) {
+        pool.give_back(std::mem::take(&mut self.message));
+        self.spill.clear(pool);
+    }
+}
+
+impl Spill {
+    /// Adds bytes behind those that wait.
+    pub(crate) fn push(&mut self, bytes: &[u8], pool: &mut BufferPool) -> Result<(), Exhausted> {
+        pool.reserve(&mut self.lease, bytes.len())?;
+        self.lease.bytes_mut().extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The bytes that wait.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.lease.bytes()[self.from..]
+    }
+
+    /// The bytes that wait, to be unmasked in place.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.lease.bytes_mut()[self.from..]
+    }
+
+    /// Forgets the first `len` bytes.
+    pub(crate) fn advance(&mut self, len: usize) {
+        self.from += len;
+    }
+
+    /// Forgets everything and gives the buffer back.
+    pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
+        self.from = 0;
+        pool.give_back(std::mem::take(&mut self.lease));
+    }
+}

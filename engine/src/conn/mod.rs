@@ -1,0 +1,169 @@
+//! One connection's life, without a socket and without a clock.
+//!
+//! ```text
+//!            head complete            answered             Close sent
+//!  Opening ───────────────▶ Deciding ─────────▶ Open ─────────────────▶ CloseSent(code)
+//!     │  (deferred upgrades only)   ╲            │                            │
+//!     │ refused, plain HTTP          ╲           │ Close received, failure,   │ Close received
+//!     ▼                               ▼          ▼ or the peer is gone        ▼
+//!   Ending ◀────────────────────────────────────────────────────────────── Ending
+//!     │ all output has left
+//!     ▼
+//!   Lingering ── end of stream, or deadline ──▶ Dead ── the driver let go ──▶ (the place is vacant)
+//! ```
+//!
+//! A clean closing handshake needs no lingering: neither side has anything left to say (RFC 6455
+//! §7.1.1). After a failure the peer may still be sending, and closing at once would reset the
+//! connection and could destroy the Close frame on its way: so we say FIN, and read on for a while.
+//!
+//! [`Connection`] is the entry of the table: one cache line, whatever it is doing. What only some
+//! connections need at some times lives in boxes: a half-received message ([`Inbound`]), output that
+//! the socket would not take ([`Outbox`]), and what is rare ([`Extra`]).
+#![forbid(unsafe_code)]
+
+mod cause;
+mod deadline;
+mod inbound;
+mod outbound;
+mod peer;
+
+pub use self::{
+    cause::CloseCause,
+    deadline::{Deadline, Timeouts},
+    outbound::{Overflow, SendQueue, Sent},
+};
+pub(crate) use self::{
+    deadline::{Due, Tick},
+    inbound::{Inbound, Refusal, whole_frame},
+    outbound::{Outbox, Piece},
+    peer::Peer,
+};
+
+use std::net::Ipv6Addr;
+
+use crate::protocol::{CloseCode, handshake::AcceptKey};
+
+/// A connection, as the table holds it.
+#[derive(Debug)]
+pub(crate) struct Connection<T> {
+    pub(crate) phase: Phase,
+    pub(crate) flags: Flags,
+    /// When the peer's last byte arrived.
+    pub(crate) heard_at: Tick,
+    /// When the connection was accepted; when it was upgraded, from then on.
+    pub(crate) opened_at: Tick,
+    /// One more than its index in this turn's list of connections with something to say; or 0.
+    pub(crate) dirty: u32,
+    pub(crate) peer: Peer,
+    /// What is half received. `None` between frames.
+    pub(crate) inbound: Option<Box<Inbound>>,
+    /// Output that has to wait. `None` while the socket takes everything.
+    pub(crate) outbox: Option<Box<Outbox>>,
+    /// What few connections have.
+    pub(crate) extra: Option<Box<Extra>>,
+    /// The application's own.
+    pub(crate) data: T,
+}
+
+/// Where in its life a connection is (RFC 6455 §4.1, §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The request head is arriving.
+    Opening,
+    /// The application decides about the upgrade, later.
+    Deciding,
+    /// Frames go both ways.
+    Open,
+    /// We sent Close and wait for the peer's.
+    CloseSent(CloseCode),
+    /// No more input counts; output is on its way.
+    Ending,
+    /// All output has left; we wait for the peer's end of stream.
+    Lingering,
+    /// The driver closes the socket.
+    Dead,
+}
+
+impl Phase {
+    /// The application has been told that it is open, and not yet that it is closed.
+    pub(crate) fn is_live(self) -> bool {
+        matches!(self, Self::Open | Self::CloseSent(_))
+    }
+}
+
+/// What is true of a connection right now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// The peer has sent its end of stream.
+    pub(crate) const FINISHED: Self = Self(1);
+    /// The socket would not take more; `Writable` will come.
+    pub(crate) const BLOCKED: Self = Self(1 << 1);
+    /// A send that will be acknowledged is on its way.
+    pub(crate) const SENDING: Self = Self(1 << 2);
+    /// A ping went out and nothing has been heard since.
+    pub(crate) const PINGED: Self = Self(1 << 3);
+    /// The outbox has passed its high-water mark; `on_drain` is owed.
+    pub(crate) const HIGH_WATER: Self = Self(1 << 4);
+    /// Both Close frames have been exchanged: no need to linger.
+    pub(crate) const CLEAN: Self = Self(1 << 5);
+    /// Receiving is paused, because spilled input comes first or a decision is pending.
+    pub(crate) const PAUSED: Self = Self(1 << 6);
+
+    #[inline]
+    pub(crate) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn insert(&mut self, flag: Self) {
+        self.0 |= flag.0;
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, flag: Self) {
+        self.0 &= !flag.0;
+    }
+}
+
+/// What few connections have at a time: boxed, so that the others do not pay for it.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    /// When `on_timer` is due.
+    pub(crate) timer_at: Option<Tick>,
+    /// Answers a deferred upgrade.
+    pub(crate) accept_key: Option<AcceptKey>,
+    /// Where an IPv6 peer is.
+    pub(crate) peer: Option<(Ipv6Addr, u16)>,
+}
+
+impl<T: Default> Connection<T> {
+    /// A connection that was accepted at `now`.
+    pub(crate) fn new(now: Tick) -> Self {
+        Self {
+            phase: Phase::Opening,
+            flags: Flags::default(),
+            heard_at: now,
+            opened_at: now,
+            dirty: 0,
+            peer: Peer::Unknown,
+            inbound: None,
+            outbox: None,
+            extra: None,
+            data: T::default(),
+        }
+    }
+}
+
+impl<T> Connection<T> {
+    /// What few connections have, made on first use.
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Bytes of output that wait in its outbox.
+    pub(crate) fn queued_len(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    }
+}

@@ -1,0 +1,201 @@
+//! Output that has to wait: a bounded queue of frames, and the control frames that pass it by.
+//!
+//! While the socket takes everything a connection has no outbox: its frames go to the turn's arena.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::{
+    pool::{BufferPool, Exhausted, Lease},
+    protocol::{Opcode, frame_header},
+};
+
+/// How much may wait for one connection, and what happens to what does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendQueue {
+    /// Bytes that may wait, frame headers included. A message that finds the queue empty is taken
+    /// whatever its length, so the bound is this or one message. Default: 1 MiB.
+    pub len_max: usize,
+    /// Above this many bytes a send answers [`Sent::AboveHighWater`], and `on_drain` follows when
+    /// all have left. Default: 256 KiB.
+    pub high_water: usize,
+    /// What happens to a message that does not fit. Default: [`Overflow::Close`].
+    pub overflow: Overflow,
+}
+
+impl Default for SendQueue {
+    fn default() -> Self {
+        Self { len_max: 1 << 20, high_water: 256 << 10, overflow: Overflow::default() }
+    }
+}
+
+/// What happens to a message that finds its connection's send queue full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The connection is failed with 1013: who reads too slowly is better off reconnecting.
+    #[default]
+    Close,
+    /// The new message is dropped; what waits stays.
+    DropNewest,
+}
+
+/// What became of a message that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sent {
+    /// It leaves as soon as the socket takes it.
+    Queued,
+    /// The same, and more than the high-water mark now waits: hold back until `on_drain`.
+    AboveHighWater,
+    /// The send queue was full, and the overflow policy dropped it (or closed the connection).
+    Dropped,
+    /// The connection is closing or gone.
+    Closed,
+}
+
+/// The send queue of a connection whose socket pushed back.
+///
+/// Pieces hold whole frames, except for the first when a part of it has left. A pong or a Close of
+/// a failed connection waits in `urgent` and goes before all pieces but such a first one.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pieces: VecDeque<Piece>,
+    urgent: Option<Lease>,
+    len: usize,
+    /// A part of the first piece has left: nothing may go before its rest.
+    cut_off: bool,
+}
+
+/// One stretch of output.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Bytes of this connection alone, sent up to `from`.
+    Owned { lease: Lease, from: usize },
+    /// A frame, or the rest of one, that other connections share.
+    Shared(Bytes),
+}
+
+/// Small frames are gathered in pieces of at least this many bytes, which bounds the number of
+/// sends; and pieces are no longer than that if they can help it, which bounds the wait of a pong.
+const PIECE_LEN: usize = 16 * 1024;
+
+impl Outbox {
+    /// Adds a frame (or any bytes that belong together) behind all others.
+    pub(crate) fn push(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        pool: &mut BufferPool,
+    ) -> Result<(), Exhausted> {
+        let len = header.len() + payload.len();
+        let joins = match self.pieces.back() {
+            Some(Piece::Owned { lease, .. }) => lease.bytes().len() + len <= PIECE_LEN,
+            _ => false,
+        };
+        if !joins {
+            let lease = pool.lend(len)?;
+            self.pieces.push_back(Piece::Owned { lease, from: 0 });
+        }
+        let Some(Piece::Owned { lease, .. }) = self.pieces.back_mut() else {
+            unreachable!("the last piece is owned: it was, or it was just pushed")
+        };
+        pool.reserve(lease, len)?;
+        lease.bytes_mut().extend_from_slice(header);
+        lease.bytes_mut().extend_from_slice(payload);
+        self.len += len;
+        Ok(())
+    }
+
+    /// Adds a shared frame behind all others. Copies nothing.
+    pub(crate) fn push_shared(&mut self, frame: Bytes) {
+        self.len += frame.len();
+        self.pieces.push_back(Piece::Shared(frame));
+    }
+
+    /// Puts back what a send left over: it goes first.
+    pub(crate) fn push_rest(&mut self, rest: Piece) {
+        self.len += rest.len();
+        self.pieces.push_front(rest);
+        self.cut_off = true;
+    }
+
+    /// Adds a control frame that goes before the pieces. It replaces one that waits: of many pings
+    /// only the last needs its pong (RFC 6455 §5.5.3), and nothing follows a Close.
+    pub(crate) fn push_urgent(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        pool: &mut BufferPool,
+    ) -> Result<(), Exhausted> {
+        let mut lease = match self.urgent.take() {
+            Some(lease) => lease,
+            None => pool.lend(2 + payload.len())?,
+        };
+        lease.bytes_mut().clear();
+        lease.bytes_mut().extend_from_slice(&frame_header(opcode, payload.len()));
+        lease.bytes_mut().extend_from_slice(payload);
+        self.urgent = Some(lease);
+        Ok(())
+    }
+
+    /// What to send next, taken out of the queue.
+    pub(crate) fn pop(&mut self) -> Option<Piece> {
+        if !self.cut_off
+            && let Some(lease) = self.urgent.take()
+        {
+            return Some(Piece::Owned { lease, from: 0 });
+        }
+        let piece = self.pieces.pop_front()?;
+        self.cut_off = false;
+        self.len -= piece.len();
+        Some(piece)
+    }
+
+    /// Drops all whole pieces: only the rest of one that has begun to leave stays.
+    pub(crate) fn truncate(&mut self, pool: &mut BufferPool) {
+        let keep = usize::from(self.cut_off).min(self.pieces.len());
+        for piece in self.pieces.drain(keep..) {
+            self.len -= piece.len();
+            piece.release(pool);
+        }
+    }
+
+    /// Bytes that wait, without the urgent frame.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.urgent.is_none()
+    }
+
+    /// Gives all buffers back.
+    pub(crate) fn release(&mut self, pool: &mut BufferPool) {
+        self.pieces.drain(..).for_each(|piece| piece.release(pool));
+        if let Some(lease) = self.urgent.take() {
+            pool.give_back(lease);
+        }
+        self.len = 0;
+        self.cut_off = false;
+    }
+}
+
+impl Piece {
+    /// Bytes that have not left.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Owned { lease, from } => lease.bytes().len() - from,
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    /// Gives its buffer back.
+    pub(crate) fn release(self, pool: &mut BufferPool) {
+        if let Self::Owned { lease, .. } = self {
+            pool.give_back(lease);
+        }
+    }
+}
