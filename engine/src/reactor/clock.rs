@@ -1,0 +1,26 @@
+//! One reading of the clock a turn.
+
+use std::time::{Duration, Instant};
+
+/// Where a reactor reads the time: the kernel's monotonic clock, or a simulation's.
+pub(crate) trait Clock {
+    /// Time since the reactor started.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The kernel's monotonic clock.
+#[derive(Debug)]
+pub(crate) struct MonotonicClock(Instant);
+
+impl MonotonicClock {
+    /// A clock that starts now.
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

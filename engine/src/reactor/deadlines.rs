@@ -1,0 +1,91 @@
+//! One coarse stamp a connection, swept a slice a tick.
+
+use crate::{conn::Tick, pool::Slab};
+
+/// When each connection of the table is to be looked at next: a column beside the table.
+///
+/// There is no timer node, no list and no allocation: a slice of the column is compared with the
+/// clock each tick, eight stamps at a time. A million of them are 4 MB, read through once a second.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    chunks: Vec<Box<[u32]>>,
+    /// The chunk that the next sweep begins with.
+    cursor: usize,
+}
+
+const CHUNK_LEN: usize = Slab::<()>::CHUNK_LEN;
+
+/// The whole column is swept once in this many ticks: once a second.
+const TICKS_PER_SWEEP: usize = 4;
+
+impl Deadlines {
+    /// Sets the stamp of the connection at `index`.
+    #[inline]
+    pub(crate) fn set(&mut self, index: u32, at: Tick) {
+        let (chunk, offset) = (index as usize / CHUNK_LEN, index as usize % CHUNK_LEN);
+        while self.chunks.len() <= chunk {
+            self.chunks.push(vec![Tick::NEVER.0; CHUNK_LEN].into_boxed_slice());
+        }
+        self.chunks[chunk][offset] = at.0;
+    }
+
+    /// Moves the stamp of the connection at `index` forward to `at`, if that is earlier.
+    pub(crate) fn bring_forward(&mut self, index: u32, at: Tick) {
+        let (chunk, offset) = (index as usize / CHUNK_LEN, index as usize % CHUNK_LEN);
+        if self.chunks.get(chunk).is_none_or(|chunk| chunk[offset] > at.0) {
+            self.set(index, at);
+        }
+    }
+
+    /// Appends to `due` the indices of this tick's slice whose time has come, and clears their
+    /// stamps.
+    pub(crate) fn sweep(&mut self, now: Tick, due: &mut Vec<u32>) {
+        for _ in 0..self.chunks.len().div_ceil(TICKS_PER_SWEEP) {
+            let chunk = self.cursor % self.chunks.len();
+            self.cursor = chunk + 1;
+            // Most chunks have nothing due: find that out without a branch a stamp.
+            if !self.chunks[chunk].iter().fold(false, |any, &stamp| any | (stamp <= now.0)) {
+                continue;
+            }
+            for (offset, stamp) in self.chunks[chunk].iter_mut().enumerate() {
+                if *stamp <= now.0 {
+                    *stamp = Tick::NEVER.0;
+                    due.push((chunk * CHUNK_LEN + offset) as u32);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sweep_all(deadlines: &mut Deadlines, now: u32) -> Vec<u32> {
+        let mut due = Vec::new();
+        (0..TICKS_PER_SWEEP).for_each(|_| deadlines.sweep(Tick(now), &mut due));
+        due.sort_unstable();
+        due
+    }
+
+    #[test]
+    fn each_stamp_comes_due_once() {
+        let mut deadlines = Deadlines::default();
+        (0..10_000).for_each(|index| deadlines.set(index, Tick(index % 100)));
+        let due = sweep_all(&mut deadlines, 49);
+        assert_eq!(due, (0..10_000).filter(|index| index % 100 < 50).collect::<Vec<_>>());
+        assert_eq!(sweep_all(&mut deadlines, 49), []);
+        assert_eq!(sweep_all(&mut deadlines, 99).len(), 5000);
+    }
+
+    #[test]
+    fn a_deadline_only_moves_forward() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set(7, Tick(10));
+        deadlines.bring_forward(7, Tick(20));
+        assert_eq!(sweep_all(&mut deadlines, 10), [7]);
+        deadlines.set(7, Tick(10));
+        deadlines.bring_forward(7, Tick(5));
+        assert_eq!(sweep_all(&mut deadlines, 5), [7]);
+    }
+}

@@ -1,0 +1,75 @@
+//! What the turn decided, said to the driver.
+
+use super::{
+    Accepted, App, Reactor,
+    table::{Dirty, Output},
+};
+use crate::{
+    conn::{Connection, Flags, Phase, Piece},
+    driver::{Driver, Op, Payload},
+};
+
+impl<D: Driver, A: App, C> Reactor<D, A, C> {
+    /// Submits one send, or the next step of its ending, for each connection on the dirty list.
+    pub(super) fn flush(&mut self) {
+        let table = &mut self.core.table;
+        for accepted in self.core.accepted.drain(..) {
+            match accepted {
+                Accepted::Discard(socket) => self.driver.discard(socket),
+                Accepted::Failed { listener } => {
+                    let until = table.now.after(super::ACCEPT_PAUSE);
+                    self.listeners.paused.push((listener, until));
+                }
+            }
+        }
+        for (op, key) in table.ops.drain(..) {
+            self.driver.submit(op, key);
+        }
+        let mut dirty = std::mem::take(&mut table.dirty);
+        for Dirty { key, output } in dirty.drain(..) {
+            let Some(conn) = table.connections.get_mut(key) else { continue };
+            conn.dirty = 0;
+            if let Some(op) = next_op(conn, output) {
+                self.driver.submit(op, key);
+            }
+        }
+        table.dirty = dirty;
+    }
+}
+
+/// What to ask of the driver next for a connection that has something to say.
+fn next_op<T>(conn: &mut Connection<T>, output: Output) -> Option<Op> {
+    if conn.phase == Phase::Dead || conn.flags.has(Flags::BLOCKED) || conn.flags.has(Flags::SENDING)
+    {
+        return None;
+    }
+    let (payload, queued) = match output {
+        Output::Corked(range) => (Payload::Corked(range), false),
+        Output::Shared(frame) => (Payload::Shared(frame), false),
+        Output::Nothing => match conn.outbox.as_mut().and_then(|outbox| outbox.pop()) {
+            Some(Piece::Owned { lease, from }) => (Payload::Owned { lease, from }, true),
+            Some(Piece::Shared(frame)) => (Payload::Shared(frame), true),
+            None => return farewell(conn),
+        },
+    };
+    // Silence means that all of it left. We ask to be told where something waits for that: the next
+    // piece of the queue, or the end of the connection.
+    let acknowledge = queued || conn.phase == Phase::Ending;
+    if acknowledge {
+        conn.flags.insert(Flags::SENDING);
+    }
+    Some(Op::Send { payload, acknowledge })
+}
+
+/// All output has left: takes the next step of a connection that ends.
+fn farewell<T>(conn: &mut Connection<T>) -> Option<Op> {
+    if conn.phase != Phase::Ending {
+        return None;
+    }
+    if conn.flags.has(Flags::CLEAN) || conn.flags.has(Flags::FINISHED) {
+        conn.phase = Phase::Dead;
+        return Some(Op::Close);
+    }
+    conn.phase = Phase::Lingering;
+    Some(Op::Shutdown)
+}

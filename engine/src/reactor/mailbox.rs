@@ -1,0 +1,141 @@
+//! Commands from other threads, and the wake-up.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering, fence},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::{
+    driver::Waker,
+    pool::Key,
+    protocol::{
+        CloseCode,
+        handshake::{Acceptance, Response},
+    },
+};
+
+/// How many commands wait at most; one more is refused.
+const CAPACITY: usize = 64 * 1024;
+
+/// What another thread asks of a reactor.
+pub(crate) enum Command {
+    /// Send this frame to one connection.
+    Send { key: Key, frame: Bytes },
+    /// Send this frame to every open connection.
+    Broadcast { frame: Bytes },
+    /// Begin the closing handshake with one.
+    Close { key: Key, code: CloseCode, reason: String },
+    /// Drop one.
+    Abort { key: Key },
+    /// Answer a deferred upgrade.
+    Decide { key: Key, verdict: Decision },
+    /// Something of the application's.
+    App(Box<dyn Any + Send>),
+    /// Leave politely.
+    Drain(Drain),
+}
+
+/// How a deferred upgrade was decided.
+pub(crate) type Decision = Result<Acceptance, Response>;
+
+/// How to leave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drain {
+    /// What peers are told.
+    pub(crate) code: CloseCode,
+    /// Closes are spread over this long.
+    pub(crate) spread: Duration,
+    /// After this long, whoever is left is dropped.
+    pub(crate) deadline: Duration,
+}
+
+/// The mailbox is full, or the reactor is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Undelivered {
+    Full,
+    Gone,
+}
+
+/// The reactor's end.
+pub(crate) struct Mailbox {
+    commands: Receiver<Command>,
+    sleeping: Arc<AtomicBool>,
+}
+
+/// Everyone else's end.
+#[derive(Clone)]
+pub(crate) struct Postbox {
+    commands: Sender<Command>,
+    sleeping: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// A mailbox whose reactor is woken by `waker`.
+pub(crate) fn mailbox(waker: Waker) -> (Postbox, Mailbox) {
+    let (sender, receiver) = bounded(CAPACITY);
+    let sleeping = Arc::new(AtomicBool::new(false));
+    let postbox = Postbox { commands: sender, sleeping: sleeping.clone(), waker };
+    (postbox, Mailbox { commands: receiver, sleeping })
+}
+
+impl Postbox {
+    /// Posts a command, and wakes the reactor if it sleeps. Never blocks.
+    pub(crate) fn post(&self, command: Command) -> Result<(), Undelivered> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => Undelivered::Full,
+            TrySendError::Disconnected(_) => Undelivered::Gone,
+        })?;
+        // Pairs with the fence in `fall_asleep`: either the reactor sees the command before it
+        // sleeps, or we see that it sleeps. Only the first of many posts pays for the wake-up.
+        fence(Ordering::SeqCst);
+        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+        Ok(())
+    }
+}
+
+impl Mailbox {
+    /// Announces that the reactor is about to sleep. `false`: there is something to do first.
+    pub(crate) fn fall_asleep(&self) -> bool {
+        self.sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.commands.is_empty() {
+            return true;
+        }
+        self.wake_up();
+        false
+    }
+
+    /// Announces that the reactor is awake: posting costs no wake-up.
+    pub(crate) fn wake_up(&self) {
+        self.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// The next command.
+    pub(crate) fn take(&self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Send { .. } => "Send",
+            Self::Broadcast { .. } => "Broadcast",
+            Self::Close { .. } => "Close",
+            Self::Abort { .. } => "Abort",
+            Self::Decide { .. } => "Decide",
+            Self::App(_) => "App",
+            Self::Drain(_) => "Drain",
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! One loop a core: completions in, submissions out.
+//!
+//! ```text
+//! wait        one system call: submit what is queued, harvest what finished
+//! dispatch    for each completion: bytes → frames → messages → callbacks
+//! mailbox     commands from other threads and reactors
+//! unfinished  connections whose input was more than their share of a turn
+//! deadlines   the part of the table whose second has come
+//! flush       one submission for each connection that has something to say
+//! ```
+//!
+//! A [`Reactor`] introduces a driver, which knows sockets and no frames, to connections, which know
+//! frames and no sockets, and both to an [`App`]. Everything that a callback or a command does to a
+//! connection is noted in the [`Table`]; the driver hears of it in `flush`.
+#![forbid(unsafe_code)]
+
+mod app;
+mod clock;
+mod counters;
+mod deadlines;
+mod dispatch;
+mod drain;
+mod flush;
+mod mailbox;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{io, sync::Arc, time::Duration};
+
+pub use self::counters::Snapshot;
+use self::drain::Draining;
+pub(crate) use self::{
+    app::{App, AppEvent, Panicked, Verdict},
+    clock::{Clock, MonotonicClock},
+    counters::Counters,
+    dispatch::HEADER_COUNT_MAX,
+    mailbox::{Command, Decision, Drain, Mailbox, Postbox, Undelivered, mailbox},
+    table::{Table, Turn},
+};
+use crate::{
+    config::Config,
+    conn::Tick,
+    driver::{Driver, Flush, Socket},
+};
+
+/// A driver, a table of connections, and the application they serve.
+pub(crate) struct Reactor<D, A: App, C> {
+    driver: D,
+    core: Core<A>,
+    mailbox: Mailbox,
+    clock: C,
+    listeners: Listeners,
+    draining: Option<Draining>,
+    swept_at: Tick,
+    due: Vec<u32>,
+}
+
+/// What a completion is dispatched to: everything but the driver that lends its bytes.
+pub(crate) struct Core<A: App> {
+    pub(crate) table: Table<A::Data>,
+    pub(crate) app: A,
+    config: Arc<Config>,
+    accepted: Vec<Accepted>,
+    /// A drain has begun: who still arrives is turned away.
+    leaving: bool,
+}
+
+/// News of a listener, to be acted upon when the completion has been given back.
+enum Accepted {
+    /// The table is full, or the server is leaving.
+    Discard(Socket),
+    Failed {
+        listener: usize,
+    },
+}
+
+/// Which listeners accept, and which have been told to wait.
+struct Listeners {
+    count: usize,
+    /// Listeners that failed for want of descriptors or memory, and when to try again.
+    paused: Vec<(usize, Tick)>,
+}
+
+/// Commands taken from the mailbox in one turn, before the connections have theirs.
+const COMMANDS_PER_TURN: usize = 1024;
+
+/// How long accepting pauses after descriptors or memory ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
+    /// A reactor that accepts from all of the driver's `listener_count` listeners.
+    pub(crate) fn new(
+        driver: D,
+        app: A,
+        clock: C,
+        mailbox: Mailbox,
+        table: Table<A::Data>,
+        listener_count: usize,
+    ) -> Self {
+        let config = table.config.clone();
+        let mut reactor = Self {
+            driver,
+            core: Core { table, app, config, accepted: Vec::new(), leaving: false },
+            mailbox,
+            clock,
+            listeners: Listeners { count: listener_count, paused: Vec::new() },
+            draining: None,
+            swept_at: Tick::default(),
+            due: Vec::new(),
+        };
+        (0..listener_count).for_each(|listener| reactor.driver.accept(listener));
+        reactor
+    }
+
+    /// Turns until a drain is over. Returns how many connections its deadline had to drop.
+    pub(crate) fn run(&mut self) -> io::Result<usize> {
+        while !self.is_over() {
+            self.turn()?;
+        }
+        Ok(self.draining.as_ref().map_or(0, Draining::dropped))
+    }
+
+    /// Waits for something to happen, and deals with everything that has.
+    pub(crate) fn turn(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        let asleep = timeout != Some(Duration::ZERO) && self.mailbox.fall_asleep();
+        self.driver.wait(if asleep { timeout } else { Some(Duration::ZERO) })?;
+        if asleep {
+            self.mailbox.wake_up();
+        }
+        let now = Tick::at(self.clock.elapsed());
+        self.core.table.now = now;
+
+        let mut completions = 0;
+        while let Some((completion, arena)) = self.driver.next() {
+            completions += 1;
+            self.core.dispatch(completion, arena);
+            if D::FLUSH == Flush::EachCompletion {
+                self.flush();
+            }
+        }
+        self.take_commands();
+        self.finish_unfinished();
+        if now != self.swept_at {
+            self.swept_at = now;
+            self.sweep(now);
+        }
+        self.flush();
+
+        let counters = &self.core.table.counters;
+        counters.turns.add(1);
+        counters.completions.add(completions);
+        counters.connections.set(self.core.table.connections.len() as u64);
+        Ok(())
+    }
+
+    /// How long the next wait may last.
+    fn timeout(&self) -> Option<Duration> {
+        let table = &self.core.table;
+        if !table.unfinished.is_empty() || !table.dirty.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let is_idle = table.connections.len() == 0
+            && self.listeners.paused.is_empty()
+            && self.draining.is_none();
+        (!is_idle).then(|| {
+            let elapsed = self.clock.elapsed();
+            let into_tick = elapsed.as_nanos() % Tick::LEN.as_nanos();
+            Tick::LEN - Duration::from_nanos(into_tick as u64)
+        })
+    }
+
+    fn take_commands(&mut self) {
+        for _ in 0..COMMANDS_PER_TURN {
+            let Some(command) = self.mailbox.take() else { break };
+            self.core.table.counters.commands.add(1);
+            match command {
+                Command::Drain(drain) => self.begin_drain(drain),
+                command => self.core.obey(command, self.driver.arena()),
+            }
+            if D::FLUSH == Flush::EachCompletion {
+                self.flush();
+            }
+        }
+    }
+
+    /// Gives each connection that had more input than its share the next share.
+    fn finish_unfinished(&mut self) {
+        for key in std::mem::take(&mut self.core.table.unfinished) {
+            self.core.resume(key, self.driver.arena());
+            if D::FLUSH == Flush::EachCompletion {
+                self.flush();
+            }
+        }
+    }
+
+    /// Looks at the connections whose deadline has come, and at what else waits for the clock.
+    fn sweep(&mut self, now: Tick) {
+        let mut due = std::mem::take(&mut self.due);
+        self.core.table.deadlines.sweep(now, &mut due);
+        for index in due.drain(..) {
+            let Some(key) = self.core.table.connections.key_at(index) else { continue };
+            self.core.deadline(key, self.driver.arena());
+            if D::FLUSH == Flush::EachCompletion {
+                self.flush();
+            }
+        }
+        self.due = due;
+        self.drain_some(now);
+        let draining = self.draining.is_some();
+        let driver = &mut self.driver;
+        self.listeners.paused.retain(|&(listener, until)| {
+            let resume = until <= now && !draining;
+            if resume {
+                driver.accept(listener);
+            }
+            !resume && !draining
+        });
+    }
+}

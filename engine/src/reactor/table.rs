@@ -1,0 +1,425 @@
+//! The connections of one reactor, and everything that can be done to them from inside a turn.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{counters::Counters, deadlines::Deadlines};
+use crate::{
+    config::Config,
+    conn::{CloseCause, Connection, Flags, Inbound, Outbox, Overflow, Phase, Piece, Sent, Tick},
+    driver::{Op, Payload},
+    pool::{Arena, BufferPool, Exhausted, Key, Slab},
+    protocol::{CloseCode, CloseFrame, ClosePayload, Opcode, Role, frame_header},
+};
+
+/// Everything that one reactor keeps.
+pub(crate) struct Table<T> {
+    pub(crate) connections: Slab<Connection<T>>,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) pool: BufferPool,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) now: Tick,
+    /// Which end of its connections we are.
+    pub(crate) role: Role,
+    /// Connections with something to say at the end of the turn.
+    pub(super) dirty: Vec<Dirty>,
+    /// What else to ask of the driver, in order, before the output.
+    pub(super) ops: Vec<(Op, Key)>,
+    /// Connections that ended, whose `on_close` is due.
+    pub(super) ended: Vec<(Key, CloseCause)>,
+    /// Connections with input left over from their last share of a turn.
+    pub(super) unfinished: Vec<Key>,
+    /// Boxes to use again: a connection's entry has room for a pointer, not for an `Inbound`.
+    #[expect(clippy::vec_box)]
+    spare_inbounds: Vec<Box<Inbound>>,
+}
+
+/// A connection with something to say, and where its output of this turn is.
+#[derive(Debug)]
+pub(super) struct Dirty {
+    pub(super) key: Key,
+    pub(super) output: Output,
+}
+
+/// Output of this turn. When a connection has an outbox this is `Nothing`.
+#[derive(Debug, Default)]
+pub(super) enum Output {
+    #[default]
+    Nothing,
+    /// Frames side by side in the arena.
+    Corked(Range<usize>),
+    /// One frame that others share.
+    Shared(Bytes),
+}
+
+/// What a callback reaches: the reactor's connections, and the arena that corks their output.
+pub(crate) struct Turn<'a, T> {
+    pub(crate) table: &'a mut Table<T>,
+    pub(crate) arena: &'a mut Arena,
+}
+
+/// Buffers that the pool keeps for reuse, in bytes.
+const POOL_KEPT_MAX: usize = 8 << 20;
+
+/// Boxes for half-received input that are kept for reuse.
+const SPARE_INBOUNDS_MAX: usize = 256;
+
+impl<T: Default> Table<T> {
+    /// An empty table.
+    pub(crate) fn new(role: Role, config: Arc<Config>, counters: Arc<Counters>) -> Self {
+        Self {
+            connections: Slab::new(),
+            deadlines: Deadlines::default(),
+            pool: BufferPool::new(POOL_KEPT_MAX, config.memory_max),
+            counters,
+            config,
+            now: Tick::default(),
+            role,
+            dirty: Vec::new(),
+            ops: Vec::new(),
+            ended: Vec::new(),
+            unfinished: Vec::new(),
+            spare_inbounds: Vec::new(),
+        }
+    }
+}
+
+impl<T> Table<T> {
+    /// A box for half-received input.
+    pub(super) fn lend_inbound(&mut self) -> Box<Inbound> {
+        self.spare_inbounds.pop().unwrap_or_else(|| Box::new(Inbound::new(self.role)))
+    }
+
+    /// Takes back a box, and with it what was half received.
+    pub(super) fn give_back_inbound(&mut self, mut inbound: Box<Inbound>) {
+        inbound.release(&mut self.pool);
+        if self.spare_inbounds.len() < SPARE_INBOUNDS_MAX {
+            *inbound = Inbound::new(self.role);
+            self.spare_inbounds.push(inbound);
+        }
+    }
+
+    /// Puts `key` on the list of connections to look at when the turn is flushed.
+    pub(super) fn mark_dirty(&mut self, key: Key) {
+        if let Some(conn) = self.connections.get_mut(key) {
+            dirty_entry(&mut self.dirty, conn, key);
+        }
+    }
+
+    /// Sees to it that the connection's deadlines are looked at again soon: they have changed.
+    pub(super) fn review_deadline(&mut self, key: Key) {
+        self.deadlines.bring_forward(key.index, self.now);
+    }
+}
+
+impl<T> Turn<'_, T> {
+    /// Sends a message, unless the connection is not open or its send queue is full.
+    #[inline]
+    pub(crate) fn send(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
+        let header = frame_header(opcode, payload.len());
+        match self.admit(key, header.len() + payload.len()) {
+            Sent::Queued => {}
+            refused => return refused,
+        }
+        match self.enqueue(key, &header, payload) {
+            Ok(()) => self.sent(key, header.len() + payload.len()),
+            Err(Exhausted) => self.out_of_memory(key),
+        }
+    }
+
+    /// Sends a frame that other connections share. Copies nothing.
+    pub(crate) fn send_shared(&mut self, key: Key, frame: &Bytes) -> Sent {
+        match self.admit(key, frame.len()) {
+            Sent::Queued => {}
+            refused => return refused,
+        }
+        self.enqueue_shared(key, frame);
+        self.sent(key, frame.len())
+    }
+
+    /// Sends a frame to every open connection, and says to how many.
+    pub(crate) fn broadcast(&mut self, frame: &Bytes) -> usize {
+        let mut count = 0;
+        for index in 0..self.table.connections.capacity() as u32 {
+            let Some(key) = self.table.connections.key_at(index) else { continue };
+            let sent = self.send_shared(key, frame);
+            count += usize::from(matches!(sent, Sent::Queued | Sent::AboveHighWater));
+        }
+        count
+    }
+
+    /// Sends a ping or a pong. Where data waits a pong goes before it, and replaces one that waits.
+    pub(crate) fn control(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
+        let Table { connections, pool, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return Sent::Closed };
+        if conn.phase != Phase::Open {
+            return Sent::Closed;
+        }
+        let queued = match &mut conn.outbox {
+            Some(outbox) if opcode == Opcode::Pong => outbox.push_urgent(opcode, payload, pool),
+            _ => self.enqueue(key, &frame_header(opcode, payload.len()), payload),
+        };
+        match queued {
+            Ok(()) => {
+                self.table.mark_dirty(key);
+                Sent::Queued
+            }
+            Err(Exhausted) => self.out_of_memory(key),
+        }
+    }
+
+    /// Begins the closing handshake: what waits is sent first (RFC 6455 §7.1.2).
+    pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        if conn.phase != Phase::Open {
+            return;
+        }
+        conn.phase = Phase::CloseSent(code);
+        conn.opened_at = self.table.now;
+        self.table.review_deadline(key);
+        let payload = CloseFrame::encode_payload(Some(code), reason);
+        if self.enqueue(key, &frame_header(Opcode::Close, payload.len()), &payload).is_err() {
+            self.abort(key, CloseCause::OutOfMemory);
+        }
+    }
+
+    /// Completes the closing handshake that the peer began, or that we began.
+    pub(super) fn peer_closed(&mut self, key: Key, frame: Option<CloseFrame<'_>>) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        let code = frame.map(|frame| frame.code);
+        let cause = match conn.phase {
+            Phase::Open => CloseCause::Peer(code),
+            Phase::CloseSent(ours) => CloseCause::Local(ours),
+            _ => return,
+        };
+        conn.flags.insert(Flags::CLEAN);
+        if conn.phase == Phase::Open {
+            // The peer's code is sent back (§5.5.1).
+            self.farewell(key, &CloseFrame::encode_payload(code, ""));
+        }
+        self.end(key, cause);
+    }
+
+    /// The RFC's "fail the connection" (§7.1.7), and every other end that the peer is told of but
+    /// not asked about: what waits is dropped, Close is sent, and its answer is not waited for.
+    pub(crate) fn terminate(&mut self, key: Key, cause: CloseCause, code: CloseCode, reason: &str) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        let close_sent = match conn.phase {
+            Phase::Open => false,
+            Phase::CloseSent(_) => true,
+            _ => return,
+        };
+        if let Some(outbox) = &mut conn.outbox
+            && !close_sent
+        {
+            outbox.truncate(&mut self.table.pool);
+        }
+        if !close_sent {
+            self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
+        }
+        self.end(key, cause);
+    }
+
+    /// Drops the connection: no closing handshake, what waits is lost.
+    pub(crate) fn abort(&mut self, key: Key, cause: CloseCause) {
+        self.end(key, cause);
+        self.release(key, Op::Abort);
+    }
+
+    /// The socket is done with: asks the driver to end it.
+    pub(super) fn release(&mut self, key: Key, op: Op) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        if conn.phase == Phase::Dead {
+            return;
+        }
+        conn.phase = Phase::Dead;
+        if let Some(mut outbox) = conn.outbox.take() {
+            outbox.release(&mut self.table.pool);
+        }
+        if let Some(inbound) = conn.inbound.take() {
+            self.table.give_back_inbound(inbound);
+        }
+        self.table.ops.push((op, key));
+    }
+
+    /// Queues raw bytes: the answer to a request.
+    pub(super) fn send_raw(&mut self, key: Key, bytes: &[u8]) {
+        if self.enqueue(key, bytes, &[]).is_err() {
+            self.abort(key, CloseCause::OutOfMemory);
+        }
+    }
+
+    /// From now on only output that is queued counts.
+    pub(super) fn end(&mut self, key: Key, cause: CloseCause) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        match conn.phase {
+            Phase::Open | Phase::CloseSent(_) => self.table.ended.push((key, cause)),
+            Phase::Opening | Phase::Deciding => {}
+            Phase::Ending | Phase::Lingering | Phase::Dead => return,
+        }
+        conn.phase = Phase::Ending;
+        conn.opened_at = self.table.now;
+        if conn.flags.has(Flags::PAUSED) {
+            // What still arrives is read and thrown away, so that the peer can get to its end.
+            conn.flags.remove(Flags::PAUSED);
+            self.table.ops.push((Op::Resume, key));
+        }
+        self.table.mark_dirty(key);
+        self.table.review_deadline(key);
+    }
+
+    /// Whether a message of `len` bytes may be queued, and what happens if not.
+    #[inline]
+    fn admit(&mut self, key: Key, len: usize) -> Sent {
+        let Some(conn) = self.table.connections.get(key) else { return Sent::Closed };
+        if conn.phase != Phase::Open {
+            return Sent::Closed;
+        }
+        let queued_len = conn.queued_len();
+        let queue = &self.table.config.send_queue;
+        if queued_len == 0 || queued_len + len <= queue.len_max {
+            return Sent::Queued;
+        }
+        self.table.counters.messages_dropped.add(1);
+        if queue.overflow == Overflow::Close {
+            self.table.counters.slow_consumers.add(1);
+            let code = CloseCode::TRY_AGAIN_LATER;
+            self.terminate(key, CloseCause::SlowConsumer, code, "send queue full");
+        }
+        Sent::Dropped
+    }
+
+    /// Counts a message that was queued, and looks at the high-water mark.
+    #[inline]
+    fn sent(&mut self, key: Key, len: usize) -> Sent {
+        self.table.counters.messages_out.add(1);
+        self.table.counters.bytes_out.add(len as u64);
+        let high_water = self.table.config.send_queue.high_water;
+        match self.table.connections.get_mut(key) {
+            Some(conn) if conn.outbox.is_some() && conn.queued_len() > high_water => {
+                conn.flags.insert(Flags::HIGH_WATER);
+                Sent::AboveHighWater
+            }
+            _ => Sent::Queued,
+        }
+    }
+
+    fn out_of_memory(&mut self, key: Key) -> Sent {
+        self.abort(key, CloseCause::OutOfMemory);
+        Sent::Dropped
+    }
+
+    /// Queues the last frame of a connection: before data that waits, if any does.
+    fn farewell(&mut self, key: Key, payload: &ClosePayload) {
+        let Table { connections, pool, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return };
+        let queued = match &mut conn.outbox {
+            Some(outbox) => outbox.push_urgent(Opcode::Close, payload, pool),
+            None => self.enqueue(key, &frame_header(Opcode::Close, payload.len()), payload),
+        };
+        if queued.is_err() {
+            self.abort(key, CloseCause::OutOfMemory);
+        }
+    }
+
+    /// Appends bytes to what the connection has to say.
+    ///
+    /// While the socket takes everything they go to the arena, behind the connection's other output
+    /// of this turn. If something else has been corked since, or the arena is full, the connection
+    /// gets an outbox.
+    #[inline]
+    fn enqueue(&mut self, key: Key, header: &[u8], payload: &[u8]) -> Result<(), Exhausted> {
+        let Table { connections, dirty, pool, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return Ok(()) };
+        let entry = dirty_entry(dirty, conn, key);
+        if conn.outbox.is_none() {
+            let start = match &entry.output {
+                Output::Nothing => Some(self.arena.filled()),
+                Output::Corked(range) if range.end == self.arena.filled() => Some(range.start),
+                Output::Corked(_) | Output::Shared(_) => None,
+            };
+            if let Some(start) = start
+                && let Some(room) = self.arena.take(header.len() + payload.len())
+            {
+                let (head, body) = room.split_at_mut(header.len());
+                head.copy_from_slice(header);
+                body.copy_from_slice(payload);
+                entry.output = Output::Corked(start..self.arena.filled());
+                return Ok(());
+            }
+        }
+        let outbox = uncork(conn, entry, self.arena, pool)?;
+        outbox.push(header, payload, pool)
+    }
+
+    fn enqueue_shared(&mut self, key: Key, frame: &Bytes) {
+        let Table { connections, dirty, pool, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return };
+        let entry = dirty_entry(dirty, conn, key);
+        if conn.outbox.is_none() && matches!(entry.output, Output::Nothing) {
+            entry.output = Output::Shared(frame.clone());
+            return;
+        }
+        match uncork(conn, entry, self.arena, pool) {
+            Ok(outbox) => outbox.push_shared(frame.clone()),
+            Err(Exhausted) => self.abort(key, CloseCause::OutOfMemory),
+        }
+    }
+
+    /// The rest of a send that the socket would not take whole goes to the front of the queue,
+    /// before what this turn has corked since.
+    pub(super) fn put_back(&mut self, key: Key, rest: Payload) {
+        let rest = match rest {
+            Payload::Owned { lease, from } => Piece::Owned { lease, from },
+            Payload::Shared(bytes) => Piece::Shared(bytes),
+            Payload::Corked(_) => unreachable!("a driver gives corked bytes back as owned"),
+        };
+        let Table { connections, dirty, pool, counters, .. } = &mut *self.table;
+        counters.blocked_sends.add(1);
+        let Some(conn) = connections.get_mut(key).filter(|conn| conn.phase != Phase::Dead) else {
+            return rest.release(pool);
+        };
+        conn.flags.insert(Flags::BLOCKED);
+        conn.flags.remove(Flags::SENDING);
+        let entry = dirty_entry(dirty, conn, key);
+        match uncork(conn, entry, self.arena, pool) {
+            Ok(outbox) => outbox.push_rest(rest),
+            Err(Exhausted) => {
+                rest.release(pool);
+                self.abort(key, CloseCause::OutOfMemory);
+            }
+        }
+    }
+}
+
+/// The connection's entry in the list of those with something to say, made if need be.
+#[inline]
+fn dirty_entry<'a, T>(
+    dirty: &'a mut Vec<Dirty>,
+    conn: &mut Connection<T>,
+    key: Key,
+) -> &'a mut Dirty {
+    if conn.dirty == 0 {
+        dirty.push(Dirty { key, output: Output::Nothing });
+        conn.dirty = dirty.len() as u32;
+    }
+    &mut dirty[conn.dirty as usize - 1]
+}
+
+/// The connection's outbox, with what it has to say this turn moved into it.
+fn uncork<'a, T>(
+    conn: &'a mut Connection<T>,
+    entry: &mut Dirty,
+    arena: &Arena,
+    pool: &mut BufferPool,
+) -> Result<&'a mut Outbox, Exhausted> {
+    let outbox = conn.outbox.get_or_insert_default();
+    match std::mem::take(&mut entry.output) {
+        Output::Nothing => {}
+        Output::Corked(range) => outbox.push(arena.slice(range), &[], pool)?,
+        Output::Shared(frame) => outbox.push_shared(frame),
+    }
+    Ok(outbox)
+}
