@@ -1,6 +1,31 @@
-//! A WebSocket server engine for millions of connections on one machine.
+#![doc = include_str!("../../README.md")]
 
-mod driver;
-mod pool;
 pub mod protocol;
+
+mod config;
+mod conn;
+mod driver;
+mod error;
+mod pool;
+mod reactor;
+mod server;
 mod simd;
+
+pub use self::{
+    config::Config,
+    conn::{CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
+    driver::DriverKind,
+    error::Error,
+    protocol::{
+        CloseCode, Limits,
+        handshake::{Acceptance, OriginPattern, OriginPolicy, Response},
+    },
+    reactor::Snapshot,
+    server::{
+        Conn, ConnId, Connections, Handler, ListenAddr, Message, Remote, RemoteError, Report,
+        Request, Running, Server, ServerBuilder, Shutdown, TcpOptions, Ticket, Upgrade,
+    },
+};
+
+/// A result whose error is [`Error`], unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,208 @@
+//! What a callback holds.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Message, Remote};
+use crate::{
+    conn::{CloseCause, Phase, Sent},
+    pool::Key,
+    protocol::{CloseCode, Opcode, Rsv, append_frame},
+    reactor::Turn,
+};
+
+/// Names a connection for ever: once it is gone, its id finds nothing.
+///
+/// Eight bytes, `Copy` and `Send`: the reactor (10 bits), the place in its table (26 bits), and the
+/// generation of that place (28 bits).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(u64);
+
+impl ConnId {
+    /// The most reactors that ids can tell apart.
+    pub(crate) const REACTOR_COUNT_MAX: usize = 1 << (64 - Key::INDEX_BITS - Key::GENERATION_BITS);
+
+    pub(crate) fn new(reactor: usize, key: Key) -> Self {
+        let high = (reactor as u64) << (Key::INDEX_BITS + Key::GENERATION_BITS);
+        Self(high | u64::from(key.generation) << Key::INDEX_BITS | u64::from(key.index))
+    }
+
+    pub(crate) fn key(self) -> Key {
+        let index = self.0 & ((1 << Key::INDEX_BITS) - 1);
+        let generation = self.0 >> Key::INDEX_BITS & ((1 << Key::GENERATION_BITS) - 1);
+        Key { index: index as u32, generation: generation as u32 }
+    }
+
+    /// The number of the reactor that it lives on.
+    pub fn reactor(self) -> usize {
+        (self.0 >> (Key::INDEX_BITS + Key::GENERATION_BITS)) as usize
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Key { index, generation } = self.key();
+        write!(f, "{}:{index}.{generation}", self.reactor())
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A connection, for the length of a callback.
+///
+/// What is sent leaves when the callbacks of the turn have run: however many messages that are, they
+/// leave in one system call at the most.
+pub struct Conn<'a, T> {
+    connections: Connections<'a, T>,
+    key: Key,
+}
+
+impl<'a, T> Conn<'a, T> {
+    pub(crate) fn new(connections: Connections<'a, T>, key: Key) -> Self {
+        Self { connections, key }
+    }
+
+    /// Its id, to be kept and used from anywhere.
+    pub fn id(&self) -> ConnId {
+        ConnId::new(self.connections.remote.reactor(), self.key)
+    }
+
+    /// What it carries for the application.
+    pub fn data(&self) -> &T {
+        let connections = &self.connections.turn.table.connections;
+        &connections.get(self.key).expect("a connection outlives its callbacks").data
+    }
+
+    /// What it carries for the application, to be changed.
+    pub fn data_mut(&mut self) -> &mut T {
+        let connections = &mut self.connections.turn.table.connections;
+        &mut connections.get_mut(self.key).expect("a connection outlives its callbacks").data
+    }
+
+    /// Sends a message. It is copied, framed and queued; no system call is made.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        self.connections.turn.send(self.key, message.opcode(), message.as_bytes())
+    }
+
+    /// Sends a ping of at most 125 bytes; what is longer is cut off there (RFC 6455 §5.5).
+    pub fn ping(&mut self, payload: &[u8]) -> Sent {
+        let payload = &payload[..payload.len().min(125)];
+        self.connections.turn.control(self.key, Opcode::Ping, payload)
+    }
+
+    /// Begins the closing handshake (RFC 6455 §7.1.2): what is queued is sent first, then Close with
+    /// this code and the first 123 bytes of `reason`; then the peer has
+    /// [`Timeouts::close`](crate::Timeouts) to answer. No message is delivered any more.
+    ///
+    /// A code that may not be sent (1005, 1006, 1015, or below 1000) is replaced by 1000.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
+        self.connections.turn.close(self.key, code, reason);
+    }
+
+    /// Drops the connection at once: no closing handshake, what is queued is lost.
+    pub fn abort(&mut self) {
+        self.connections.turn.abort(self.key, CloseCause::Aborted);
+    }
+
+    /// Whether messages can be sent.
+    pub fn is_open(&self) -> bool {
+        let connections = &self.connections.turn.table.connections;
+        connections.get(self.key).is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
+    /// Bytes that wait because the socket would not take them.
+    pub fn queued_len(&self) -> usize {
+        let connections = &self.connections.turn.table.connections;
+        connections.get(self.key).map_or(0, |conn| conn.queued_len())
+    }
+
+    /// Where the peer is. `None` for a Unix socket.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        let connections = &self.connections.turn.table.connections;
+        connections.get(self.key).and_then(|conn| conn.peer_address())
+    }
+
+    /// Asks for `on_timer` after `delay`, once, to within about a second. A connection has one timer:
+    /// this replaces the one that was set; `None` unsets it.
+    pub fn set_timer(&mut self, delay: impl Into<Option<Duration>>) {
+        let table = &mut *self.connections.turn.table;
+        let Some(conn) = table.connections.get_mut(self.key) else { return };
+        let timer_at = delay.into().map(|delay| table.now.after(delay));
+        conn.extra_mut().timer_at = timer_at;
+        if let Some(at) = timer_at {
+            table.deadlines.bring_forward(self.key.index, at);
+        }
+    }
+
+    /// All connections of this reactor.
+    pub fn connections(&mut self) -> Connections<'_, T> {
+        self.connections.reborrow()
+    }
+
+    /// The handle through which other threads, and other reactors, are reached.
+    pub fn remote(&self) -> &Remote {
+        self.connections.remote
+    }
+}
+
+/// The connections of one reactor, for the length of a callback.
+pub struct Connections<'a, T> {
+    turn: Turn<'a, T>,
+    remote: &'a Remote,
+}
+
+impl<'a, T> Connections<'a, T> {
+    pub(crate) fn new(turn: Turn<'a, T>, remote: &'a Remote) -> Self {
+        Self { turn, remote }
+    }
+
+    fn reborrow(&mut self) -> Connections<'_, T> {
+        let turn = Turn { table: &mut *self.turn.table, arena: &mut *self.turn.arena };
+        Connections { turn, remote: self.remote }
+    }
+
+    /// The connection with this id, if it lives on this reactor and is open.
+    pub fn conn(&mut self, id: ConnId) -> Option<Conn<'_, T>> {
+        let here = id.reactor() == self.remote.reactor();
+        let conn = self.turn.table.connections.get(id.key()).filter(|_| here)?;
+        conn.phase.is_live().then(|| Conn::new(self.reborrow(), id.key()))
+    }
+
+    /// Sends a message to all open connections of this reactor, and says to how many. It is framed
+    /// once and shared. [`Remote::broadcast`] reaches the other reactors too.
+    pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) -> usize {
+        self.turn.broadcast(&frame(message.into()))
+    }
+
+    /// How many connections there are, in whatever phase of their lives.
+    pub fn count(&self) -> usize {
+        self.turn.table.connections.len()
+    }
+
+    /// The ids of all open connections. Collected, so that each can be changed on the way.
+    pub fn ids(&self) -> Vec<ConnId> {
+        let connections = &self.turn.table.connections;
+        let open = |key: &Key| connections.get(*key).is_some_and(|conn| conn.phase.is_live());
+        connections.keys().filter(open).map(|key| ConnId::new(self.remote.reactor(), key)).collect()
+    }
+
+    /// The handle through which other threads, and other reactors, are reached.
+    pub fn remote(&self) -> &Remote {
+        self.remote
+    }
+}
+
+/// A message as one frame that many connections share.
+pub(super) fn frame(message: Message<'_>) -> Bytes {
+    let mut frame = Vec::with_capacity(message.len() + 10);
+    append_frame(&mut frame, true, Rsv::NONE, message.opcode(), None, message.as_bytes());
+    frame.into()
+}

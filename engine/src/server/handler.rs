@@ -1,0 +1,94 @@
+//! What an application implements.
+
+use std::any::Any;
+
+use super::{Conn, Connections, Message, Request, Upgrade};
+use crate::{conn::CloseCause, protocol::handshake::Response};
+
+/// An application: one value of it a reactor, built on that reactor's thread.
+///
+/// Its callbacks run on the reactor's thread, one at a time, and never inside one another: so it
+/// needs no locks and no `Sync`. They must not block: while one runs, no other connection of the
+/// reactor is served. Every callback has a default.
+///
+/// A callback that panics loses its own connection (the peer is told 1011) and nobody else's.
+///
+/// # Examples
+///
+/// ```
+/// use throng::{Conn, Handler, Message};
+///
+/// /// Counts each peer's messages.
+/// struct Counting;
+///
+/// impl Handler for Counting {
+///     type Data = u32;
+///
+///     fn on_message(&mut self, conn: &mut Conn<'_, u32>, _message: Message<'_>) {
+///         *conn.data_mut() += 1;
+///         let count = *conn.data();
+///         conn.send(format!("that was number {count}").as_str());
+///     }
+/// }
+/// ```
+#[allow(unused_variables)]
+pub trait Handler: 'static {
+    /// What each connection carries: in the table's entry itself, which is 64 bytes with up to
+    /// 8 bytes of data. Made by `Default` when the connection is accepted, so a connection that is
+    /// never upgraded costs one of these too: keep it cheap, and box what is large.
+    type Data: Default + 'static;
+
+    /// A client asks for a WebSocket. Its request is well formed and its origin allowed.
+    ///
+    /// Default: accept, with no subprotocol.
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::Data> {
+        Upgrade::accept()
+    }
+
+    /// The opening handshake is done.
+    fn on_open(&mut self, conn: &mut Conn<'_, Self::Data>) {}
+
+    /// A message arrived: whole, unmasked, and valid UTF-8 if it is text. It is lent for the length
+    /// of the call.
+    fn on_message(&mut self, conn: &mut Conn<'_, Self::Data>, message: Message<'_>) {}
+
+    /// A ping arrived. Its pong has been queued already.
+    fn on_ping(&mut self, conn: &mut Conn<'_, Self::Data>, payload: &[u8]) {}
+
+    /// A pong arrived, asked for or not.
+    fn on_pong(&mut self, conn: &mut Conn<'_, Self::Data>, payload: &[u8]) {}
+
+    /// All output has left, after a send had answered
+    /// [`Sent::AboveHighWater`](crate::Sent::AboveHighWater).
+    fn on_drain(&mut self, conn: &mut Conn<'_, Self::Data>) {}
+
+    /// The time that [`Conn::set_timer`] asked for has come.
+    fn on_timer(&mut self, conn: &mut Conn<'_, Self::Data>) {}
+
+    /// The connection is no longer open. Called exactly once for each `on_open`; what is sent from
+    /// here is dropped.
+    fn on_close(&mut self, conn: &mut Conn<'_, Self::Data>, cause: CloseCause) {}
+
+    /// A plain HTTP request on the same port: health, metrics, a page.
+    ///
+    /// The whole request is there, its body included (at most
+    /// [`Limits::body_len_max`](crate::protocol::Limits) bytes). The connection is closed after the
+    /// response.
+    ///
+    /// Default: 426, this is a WebSocket server.
+    fn on_http(&mut self, request: &Request<'_>) -> Response {
+        Response::text(426, "this is a WebSocket server: connect with ws://\n")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+    }
+
+    /// Another thread sent something to this reactor with [`Remote::command`](crate::Remote).
+    ///
+    /// Default: drop it.
+    fn on_command(
+        &mut self,
+        connections: &mut Connections<'_, Self::Data>,
+        command: Box<dyn Any + Send>,
+    ) {
+    }
+}

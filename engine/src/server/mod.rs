@@ -1,0 +1,292 @@
+//! A server: one reactor a core, from start to finish.
+#![forbid(unsafe_code)]
+
+mod app;
+mod builder;
+mod handle;
+mod handler;
+mod listener;
+mod message;
+mod remote;
+mod request;
+
+use std::{
+    fmt,
+    ops::Range,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use self::{app::Application, remote::Link};
+pub use self::{
+    builder::ServerBuilder,
+    handle::{Conn, ConnId, Connections},
+    handler::Handler,
+    listener::{ListenAddr, TcpOptions},
+    message::Message,
+    remote::{Remote, RemoteError, Shutdown},
+    request::{Request, Ticket, Upgrade},
+};
+use crate::{
+    config::Config,
+    driver::{Choice, Driver, DriverKind, Epoll, Settings, Uring, Waker, descriptor_table},
+    error::Error,
+    protocol::{Role, handshake::OriginPolicy},
+    reactor::{Counters, Mailbox, MonotonicClock, Reactor, Table, mailbox},
+};
+
+/// A server that is ready to run: its driver is chosen and its listeners are open.
+pub struct Server {
+    parts: Parts,
+    remote: Remote,
+    mailboxes: Vec<Mailbox>,
+}
+
+/// What the builder has prepared.
+struct Parts {
+    choice: Choice,
+    addresses: Vec<ListenAddr>,
+    /// For each reactor, one of each address.
+    listeners: Vec<Vec<OwnedFd>>,
+    wakers: Vec<Waker>,
+    pins: Vec<core_affinity::CoreId>,
+    config: Config,
+    origin: Arc<OriginPolicy>,
+    settings: Settings,
+    private_descriptors: bool,
+}
+
+/// A server whose reactors are running on threads of their own.
+#[derive(Debug)]
+pub struct Running {
+    threads: Vec<JoinHandle<Result<usize, Error>>>,
+    remote: Remote,
+    unix_paths: Vec<PathBuf>,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Open connections that had not completed the closing handshake when the shutdown's deadline
+    /// came, and were dropped.
+    pub dropped: usize,
+}
+
+impl Server {
+    /// Begins to describe a server.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    fn new(parts: Parts) -> Self {
+        let (links, mailboxes) = parts
+            .wakers
+            .iter()
+            .map(|waker| {
+                let (postbox, mailbox) = mailbox(waker.clone());
+                (Link { postbox, counters: Arc::new(Counters::default()) }, mailbox)
+            })
+            .unzip();
+        Self { parts, remote: Remote::new(links), mailboxes }
+    }
+
+    /// Where it listens, with the ports that the kernel chose.
+    pub fn addresses(&self) -> &[ListenAddr] {
+        &self.parts.addresses
+    }
+
+    /// The driver that its reactors use.
+    pub fn driver(&self) -> DriverKind {
+        self.parts.choice.kind
+    }
+
+    /// Why it is that driver, in a few words.
+    pub fn driver_reason(&self) -> &str {
+        &self.parts.choice.reason
+    }
+
+    /// The handle through which other threads reach it.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Runs it until it is [shut down](Remote::shutdown).
+    ///
+    /// `handler` is called once on each reactor's thread, with the reactor's number.
+    pub fn run<H: Handler>(
+        self,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.spawn(handler)?.join().map(|_report| ())
+    }
+
+    /// Starts it on threads of its own, and returns once all of them serve.
+    pub fn spawn<H: Handler>(
+        self,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<Running, Error> {
+        let Self { parts, remote, mailboxes } = self;
+        let Parts { choice, addresses, mut listeners, wakers, pins, config, origin, .. } = parts;
+        let handler = Arc::new(handler);
+        let config = Arc::new(config);
+        let (ready, readiness) = mpsc::channel();
+        let mut threads = Vec::new();
+        // Private descriptor tables begin as copies of this thread's: the originals stay here until
+        // every reactor has its copies, and are then closed.
+        let originals = Arc::new(match parts.private_descriptors {
+            true => listeners.drain(..).flatten().collect(),
+            false => Vec::new(),
+        });
+        for (index, (waker, mailbox)) in wakers.into_iter().zip(mailboxes).enumerate() {
+            let listeners = match parts.private_descriptors {
+                true => {
+                    let first = index * addresses.len();
+                    Listeners::Inherited(originals.clone(), first..first + addresses.len())
+                }
+                false => Listeners::Owned(std::mem::take(&mut listeners[index])),
+            };
+            let seat = Seat {
+                index,
+                listeners,
+                waker,
+                mailbox,
+                pin: (!pins.is_empty()).then(|| pins[index % pins.len()]),
+                config: config.clone(),
+                counters: remote.counters_of(index),
+                settings: parts.settings.clone(),
+            };
+            let (handler, origin, ready) = (handler.clone(), origin.clone(), ready.clone());
+            let (remote, kind) = (remote.at(index), choice.kind);
+            let body = move || {
+                let alarm = Alarm(remote.clone());
+                let outcome = match kind {
+                    DriverKind::Uring => seat.serve(Uring::new, &*handler, remote, origin, &ready),
+                    DriverKind::Epoll => seat.serve(Epoll::new, &*handler, remote, origin, &ready),
+                };
+                if outcome.is_ok() {
+                    std::mem::forget(alarm);
+                }
+                outcome
+            };
+            let thread = thread::Builder::new()
+                .name(format!("throng-{index}"))
+                .spawn(body)
+                .map_err(|error| Error::io("cannot start a reactor's thread", error))?;
+            threads.push(thread);
+        }
+        drop(ready);
+        let unix_paths = addresses.into_iter().filter_map(|address| match address {
+            ListenAddr::Unix(path) => Some(path),
+            ListenAddr::Tcp(_) => None,
+        });
+        let running = Running { threads, remote, unix_paths: unix_paths.collect() };
+        let serving = readiness.iter().take(running.threads.len()).count();
+        drop(originals);
+        if serving < running.threads.len() {
+            // A thread ended before it served: `join` tells why.
+            running.join()?;
+            return Err(Error::ReactorPanicked(serving));
+        }
+        Ok(running)
+    }
+}
+
+/// Tells the other reactors to leave when this one fails or panics: a server is never half dead.
+struct Alarm(Remote);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::default());
+    }
+}
+
+/// What one reactor's thread is given.
+struct Seat {
+    index: usize,
+    listeners: Listeners,
+    waker: Waker,
+    mailbox: Mailbox,
+    pin: Option<core_affinity::CoreId>,
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    settings: Settings,
+}
+
+/// How a reactor comes by its listeners.
+enum Listeners {
+    /// They are given to it.
+    Owned(Vec<OwnedFd>),
+    /// It finds copies of these in the descriptor table that it makes its own.
+    Inherited(Arc<Vec<OwnedFd>>, Range<usize>),
+}
+
+impl Seat {
+    /// The life of a reactor's thread.
+    fn serve<D: Driver, H: Handler>(
+        self,
+        driver: impl FnOnce(&Settings, Vec<OwnedFd>, Waker) -> std::io::Result<D>,
+        handler: &dyn Fn(usize) -> H,
+        remote: Remote,
+        origin: Arc<OriginPolicy>,
+        ready: &mpsc::Sender<()>,
+    ) -> Result<usize, Error> {
+        let index = self.index;
+        if let Some(core) = self.pin
+            && !core_affinity::set_for_current(core)
+        {
+            let remedy = "the kernel refused; is the core online and allowed?";
+            return Err(Error::setting("pin", core.id, remedy));
+        }
+        let failed = |what| move |error| Error::io(format!("reactor {index}: {what}"), error);
+        let listeners = match self.listeners {
+            Listeners::Owned(listeners) => listeners,
+            Listeners::Inherited(originals, ours) => descriptor_table::unshare(&originals, ours)
+                .map_err(failed("cannot make a descriptor table of its own"))?,
+        };
+        let listener_count = listeners.len();
+        let driver = driver(&self.settings, listeners, self.waker)
+            .map_err(failed("cannot set the driver up"))?;
+        let app = Application::new(handler(index), remote, origin);
+        let table = Table::new(Role::Server, self.config, self.counters);
+        let clock = MonotonicClock::start();
+        let mut reactor = Reactor::new(driver, app, clock, self.mailbox, table, listener_count);
+        let _ = ready.send(());
+        reactor.run().map_err(failed("waiting for completions"))
+    }
+}
+
+impl Running {
+    /// The handle through which other threads reach it.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Waits until it has been shut down, and says how that went.
+    pub fn join(self) -> Result<Report, Error> {
+        let mut outcome = Ok(Report::default());
+        for (index, thread) in self.threads.into_iter().enumerate() {
+            let ended = thread.join().unwrap_or(Err(Error::ReactorPanicked(index)));
+            match (ended, &mut outcome) {
+                (Ok(dropped), Ok(report)) => report.dropped += dropped,
+                (Err(error), Ok(_)) => outcome = Err(error),
+                (_, Err(_)) => {}
+            }
+        }
+        for path in &self.unix_paths {
+            let _ = std::fs::remove_file(path);
+        }
+        outcome
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.parts.addresses)
+            .field("driver", &self.parts.choice.kind)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,168 @@
+//! What every other thread holds.
+
+use std::{any::Any, fmt, sync::Arc, time::Duration};
+
+use super::{ConnId, Message, handle::frame};
+use crate::{
+    protocol::{
+        CloseCode,
+        handshake::{Acceptance, Response},
+    },
+    reactor::{Command, Counters, Drain, Postbox, Snapshot, Undelivered},
+};
+
+/// A handle to a running server, for any thread.
+///
+/// Everything goes through the mailbox of the reactor concerned, which is bounded (65,536 commands)
+/// and never blocks: posting costs about 0.1 µs, and a wake-up if the reactor sleeps. Commands of
+/// one thread to one reactor are obeyed in order.
+#[derive(Clone)]
+pub struct Remote {
+    reactors: Arc<[Link]>,
+    /// The reactor that this clone was given to, for callbacks.
+    here: usize,
+}
+
+/// The way to one reactor.
+pub(crate) struct Link {
+    pub(crate) postbox: Postbox,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Why a command did not reach its reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// 65,536 commands wait already: try again later, or send less.
+    #[error("the reactor's mailbox is full")]
+    Full,
+    /// The server has ended.
+    #[error("the server has ended")]
+    Gone,
+    /// There is no reactor of this number.
+    #[error("there is no reactor {0}")]
+    NoSuchReactor(usize),
+}
+
+/// How a server leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// What peers are told: [`CloseCode::GOING_AWAY`] (the default) when the server is gone for
+    /// good, [`CloseCode::SERVICE_RESTART`] when it will be back and they should reconnect.
+    pub code: CloseCode,
+    /// Closes are spread evenly, and in random order, over this long, so that those who reconnect do
+    /// not all come at once. Default: none, all at once.
+    pub spread: Duration,
+    /// After this long whoever is left is dropped. Default: 30 s.
+    pub deadline: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            code: CloseCode::GOING_AWAY,
+            spread: Duration::ZERO,
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(reactors: Vec<Link>) -> Self {
+        Self { reactors: reactors.into(), here: 0 }
+    }
+
+    /// A clone for the callbacks of reactor `here`.
+    pub(crate) fn at(&self, here: usize) -> Self {
+        Self { reactors: self.reactors.clone(), here }
+    }
+
+    /// The number of the reactor whose callback this handle came from.
+    pub(crate) fn reactor(&self) -> usize {
+        self.here
+    }
+
+    pub(crate) fn counters_of(&self, reactor: usize) -> Arc<Counters> {
+        self.reactors[reactor].counters.clone()
+    }
+
+    /// How many reactors the server has. Their numbers begin with 0.
+    pub fn reactor_count(&self) -> usize {
+        self.reactors.len()
+    }
+
+    /// Sends a message to one connection. If it is gone, so is the message.
+    pub fn send<'m>(&self, id: ConnId, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
+        let frame = frame(message.into());
+        self.post(id.reactor(), Command::Send { key: id.key(), frame })
+    }
+
+    /// Sends a message to every open connection of every reactor. It is framed once and shared.
+    pub fn broadcast<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
+        let frame = frame(message.into());
+        self.post_all(|| Command::Broadcast { frame: frame.clone() })
+    }
+
+    /// Begins the closing handshake with one connection, as [`Conn::close`](super::Conn::close).
+    pub fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), RemoteError> {
+        let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
+        let command = Command::Close { key: id.key(), code, reason: reason.to_owned() };
+        self.post(id.reactor(), command)
+    }
+
+    /// Drops one connection without a closing handshake.
+    pub fn abort(&self, id: ConnId) -> Result<(), RemoteError> {
+        self.post(id.reactor(), Command::Abort { key: id.key() })
+    }
+
+    /// Hands something to a reactor's [`Handler::on_command`](super::Handler::on_command).
+    pub fn command(&self, reactor: usize, command: impl Any + Send) -> Result<(), RemoteError> {
+        self.post(reactor, Command::App(Box::new(command)))
+    }
+
+    /// Begins to shut the server down: it accepts no more, tells its peers, waits for their answers,
+    /// and ends. Later calls change nothing.
+    pub fn shutdown(&self, shutdown: Shutdown) -> Result<(), RemoteError> {
+        let Shutdown { code, spread, deadline } = shutdown;
+        let code = if code.is_sendable() { code } else { CloseCode::GOING_AWAY };
+        self.post_all(|| Command::Drain(Drain { code, spread, deadline }))
+    }
+
+    /// The counts of one reactor.
+    pub fn counters(&self, reactor: usize) -> Option<Snapshot> {
+        self.reactors.get(reactor).map(|link| link.counters.snapshot())
+    }
+
+    /// The counts of all reactors, added up.
+    pub fn total(&self) -> Snapshot {
+        self.reactors.iter().map(|link| link.counters.snapshot()).sum()
+    }
+
+    pub(crate) fn decide(
+        &self,
+        id: ConnId,
+        verdict: Result<Acceptance, Response>,
+    ) -> Result<(), RemoteError> {
+        self.post(id.reactor(), Command::Decide { key: id.key(), verdict })
+    }
+
+    fn post(&self, reactor: usize, command: Command) -> Result<(), RemoteError> {
+        let link = self.reactors.get(reactor).ok_or(RemoteError::NoSuchReactor(reactor))?;
+        link.postbox.post(command).map_err(|undelivered| match undelivered {
+            Undelivered::Full => RemoteError::Full,
+            Undelivered::Gone => RemoteError::Gone,
+        })
+    }
+
+    /// Posts to every reactor; the first failure is told when all have been tried.
+    fn post_all(&self, command: impl Fn() -> Command) -> Result<(), RemoteError> {
+        let posted = (0..self.reactors.len()).map(|reactor| self.post(reactor, command()));
+        posted.fold(Ok(()), Result::and)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("reactors", &self.reactors.len()).finish_non_exhaustive()
+    }
+}
