@@ -38,6 +38,7 @@ mod contract;
 mod descriptor_table;
 mod epoll;
 mod socket;
+mod uring;
 
 use std::{fmt, io, net::SocketAddr, ops::Range, os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -62,6 +63,9 @@ pub(crate) struct Settings {
     pub(crate) receive_count: u16,
     /// Sockets that the driver may hold at once, further bounded by `RLIMIT_NOFILE`.
     pub(crate) sockets_max: usize,
+    /// Whether to ask for peers' addresses where they cost extra (io_uring: one more request for
+    /// each connection). Default: true.
+    pub(crate) peer_addresses: bool,
 }
 
 impl Default for Settings {
@@ -71,6 +75,7 @@ impl Default for Settings {
             receive_len: 32 * 1024,
             receive_count: 128,
             sockets_max: Key::INDEX_COUNT_MAX,
+            peer_addresses: true,
         }
     }
 }

@@ -1,0 +1,441 @@
+//! From what the kernel says to what happened.
+
+use std::{
+    net::{SocketAddr, SocketAddrV4, SocketAddrV6},
+    ops::Range,
+};
+
+use io_uring::cqueue;
+use rustix::{io::Errno, net::AddressFamily};
+
+use super::{
+    Event, Flight, Lent, Uring,
+    lookups::Lookup,
+    sockets::Flags,
+    submission::Submission,
+    user_data::{Kind, UserData},
+};
+use crate::{
+    driver::{Completion, Payload, Socket, Token},
+    pool::Lease,
+};
+
+impl Uring {
+    /// The next thing that the reactor should hear of.
+    #[inline]
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if !self.ready.is_empty()
+                && let Some(event) = self.next_ready()
+            {
+                return Some(event);
+            }
+            let completion = self.ring.take()?;
+            if let Some(event) = self.handle(&completion) {
+                return Some(event);
+            }
+        }
+    }
+
+    /// Gives a buffer whose bytes were lent back to the kernel.
+    #[inline]
+    pub(super) fn end_loan(&mut self) {
+        if let Lent::Buffer(id) = self.lent {
+            self.buffers.give_back(id);
+        }
+        self.lent = Lent::Nothing;
+    }
+
+    /// Returns what cannot be sent any more to where it belongs.
+    pub(super) fn hand_back(&mut self, token: Token, payload: Payload) {
+        if let Payload::Owned { .. } = payload {
+            self.report(Completion::Unsent { token, rest: payload });
+        }
+    }
+
+    /// Has the reactor hear of `completion` as soon as it asks again.
+    pub(super) fn report(&mut self, completion: Completion<'static>) {
+        self.ready.push_back(Event::Other(completion));
+    }
+
+    #[inline]
+    fn handle(&mut self, completion: &cqueue::Entry) -> Option<Event> {
+        let user_data = UserData::from_bits(completion.user_data());
+        let result = outcome(completion.result());
+        let Some(kind) = user_data.kind() else { return self.miss() };
+        match kind {
+            Kind::Poll => self.handle_poll(user_data.token(), result),
+            Kind::Receive => self.handle_receive(user_data.token(), result, completion.flags()),
+            Kind::SendEven => self.handle_send(0, user_data.index(), result),
+            Kind::SendOdd => self.handle_send(1, user_data.index(), result),
+            Kind::Writable => self.handle_writable(user_data.token()),
+            Kind::ShutdownWrite | Kind::ShutdownBoth => {
+                self.handle_shutdown(kind, user_data.token(), result)
+            }
+            Kind::Abort => self.handle_abort(user_data.token()),
+            Kind::Close => self.handle_close(user_data.token()),
+            Kind::Accept => self.handle_accept(user_data.index(), result, completion.flags()),
+            Kind::PeerName => self.handle_peer_name(user_data.index(), result),
+            Kind::Wake => self.handle_wake(completion.flags()),
+            Kind::Quiet => None,
+        }
+    }
+
+    /// A socket has something to say, or its peer is gone, or it was shut down by us: receiving will
+    /// tell which.
+    #[inline]
+    fn handle_poll(&mut self, token: Token, result: Result<usize, Errno>) -> Option<Event> {
+        let state = self.sockets.find(token).filter(|state| state.has(Flags::POLLING));
+        let Some(state) = state else { return self.miss() };
+        state.clear(Flags::POLLING);
+        if !state.has(UNINTERESTED) {
+            if let Err(errno) = result {
+                return self.fail(token, errno);
+            }
+            self.receive(token);
+        } else if state.has(Flags::CLOSING) {
+            self.close_when_idle(token);
+        }
+        None
+    }
+
+    #[inline]
+    fn handle_receive(
+        &mut self,
+        token: Token,
+        result: Result<usize, Errno>,
+        flags: u32,
+    ) -> Option<Event> {
+        let buffer = cqueue::buffer_select(flags);
+        let state = self.sockets.find(token).filter(|state| state.has(Flags::RECEIVING));
+        if let (Some(state), Some(buffer), Ok(len @ 1..)) = (state, buffer, result)
+            && !state.has(Flags::CLOSING.union(Flags::PAUSED))
+        {
+            state.clear(Flags::RECEIVING);
+            return Some(Event::Received { token, buffer, len });
+        }
+        self.handle_receive_otherwise(token, result, buffer)
+    }
+
+    /// A receive that brought no bytes, or bytes that are not wanted now.
+    #[cold]
+    fn handle_receive_otherwise(
+        &mut self,
+        token: Token,
+        result: Result<usize, Errno>,
+        buffer: Option<u16>,
+    ) -> Option<Event> {
+        let held = match buffer {
+            Some(buffer) => {
+                let held = self.buffers.bytes(buffer, result.unwrap_or(0)).to_vec();
+                self.buffers.give_back(buffer);
+                held
+            }
+            None => {
+                self.buffers.release();
+                Vec::new()
+            }
+        };
+        let state = self.sockets.find(token).filter(|state| state.has(Flags::RECEIVING));
+        let Some(state) = state else { return self.miss() };
+        if result == Err(Errno::NOBUFS) && !state.has(Flags::CLOSING) {
+            self.counters.starved += 1;
+            self.starved.push_back(token);
+            return None;
+        }
+        state.clear(Flags::RECEIVING);
+        if state.has(Flags::CLOSING) {
+            self.close_when_idle(token);
+            return None;
+        }
+        match result {
+            Ok(1..) => {
+                self.held.push((token, held));
+                None
+            }
+            Ok(0) if state.has(Flags::FINISHED) => None,
+            Ok(0) => {
+                state.set(Flags::FINISHED);
+                Some(Event::Other(Completion::Finished { token }))
+            }
+            // Nothing there after all: the poll behind this receive goes on waiting.
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            Err(errno) => self.fail(token, errno),
+        }
+    }
+
+    /// A send that did not leave whole, or that was to be acknowledged.
+    fn handle_send(
+        &mut self,
+        batch: usize,
+        index: usize,
+        result: Result<usize, Errno>,
+    ) -> Option<Event> {
+        let batch = &mut self.batches[batch];
+        let flight = batch.flights.get_mut(index).and_then(Option::take);
+        let Some(Flight { token, payload }) = flight else { return self.miss() };
+        let is_open = self.sockets.find(token).is_some_and(|state| !state.has(Flags::CLOSING));
+        let sent = match result {
+            Ok(sent) => sent,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            Err(errno) => {
+                self.hand_back(token, payload);
+                let failure = self.fail(token, errno);
+                self.ready.extend(failure);
+                return None;
+            }
+        };
+        if sent == payload_len(&payload) {
+            let lease = match payload {
+                Payload::Owned { lease, .. } => Some(lease),
+                _ => None,
+            };
+            let is_news = is_open || lease.is_some();
+            return is_news.then_some(Event::Other(Completion::Sent { token, lease }));
+        }
+        if !is_open {
+            self.hand_back(token, payload);
+            return None;
+        }
+        let rest = rest_of(payload, sent, |range| batch.arena.slice(range));
+        self.watch_for_room(token);
+        Some(Event::Other(Completion::Unsent { token, rest }))
+    }
+
+    fn handle_writable(&mut self, token: Token) -> Option<Event> {
+        let state = self.sockets.find(token).filter(|state| state.has(Flags::BLOCKED));
+        let Some(state) = state else { return self.miss() };
+        state.clear(Flags::BLOCKED);
+        if state.has(Flags::CLOSING) {
+            self.close_when_idle(token);
+            return None;
+        }
+        Some(Event::Other(Completion::Writable { token }))
+    }
+
+    fn handle_shutdown(
+        &mut self,
+        kind: Kind,
+        token: Token,
+        result: Result<usize, Errno>,
+    ) -> Option<Event> {
+        let state = self.sockets.find(token).filter(|state| state.has(Flags::SHUTTING));
+        let Some(state) = state else { return self.miss() };
+        state.clear(Flags::SHUTTING);
+        // A connection that is lost already cannot be shut down, but its polls end all the same.
+        let failure = result.err().filter(|errno| *errno != Errno::NOTCONN);
+        if !state.has(Flags::CLOSING) {
+            return self.fail(token, failure?);
+        }
+        match kind {
+            Kind::ShutdownWrite => self.end_polls(token),
+            // No thread to do it. The slow way, then.
+            _ if failure.is_some() => {
+                for poll in [Kind::Poll, Kind::Writable] {
+                    self.ring.push(Submission::cancel(UserData::of_token(poll, token)));
+                }
+            }
+            _ => {}
+        }
+        self.close_when_idle(token);
+        None
+    }
+
+    fn handle_abort(&mut self, token: Token) -> Option<Event> {
+        // Not a socket that can be reset.
+        self.end_polls(token);
+        None
+    }
+
+    fn handle_close(&mut self, token: Token) -> Option<Event> {
+        if self.sockets.find(token).is_none() {
+            return self.miss();
+        }
+        self.sockets.remove(token);
+        Some(Event::Other(Completion::Closed { token }))
+    }
+
+    fn handle_accept(
+        &mut self,
+        index: usize,
+        result: Result<usize, Errno>,
+        flags: u32,
+    ) -> Option<Event> {
+        let Some(listener) = self.listeners.get_mut(index) else { return self.miss() };
+        listener.is_armed &= cqueue::more(flags);
+        let wanted = listener.is_wanted;
+        if let Err(errno) = result
+            && wanted
+            && !is_passing(errno)
+        {
+            listener.is_wanted = false;
+            let error = errno.into();
+            return Some(Event::Other(Completion::AcceptFailed { listener: index, error }));
+        }
+        let address_len = listener.address_len;
+        self.arm_listener(index);
+        let slot = result.ok()? as u32;
+        if slot >= self.slot_count {
+            // Kernels before 6.8 were seen to answer with a number that was nothing.
+            return self.miss();
+        }
+        if let Some(len) = address_len {
+            self.look_up_peer(Lookup { slot, listener: index as u32 }, len);
+            return None;
+        }
+        let socket = Socket(slot);
+        Some(Event::Other(Completion::Accepted { listener: index, socket, peer: None }))
+    }
+
+    fn handle_peer_name(&mut self, index: usize, result: Result<usize, Errno>) -> Option<Event> {
+        let Some((Lookup { slot, listener }, bytes)) = self.lookups.end(index) else {
+            return self.miss();
+        };
+        let listener = listener as usize;
+        let peer = result.ok().and_then(|len| address(bytes.get(..len)?));
+        if peer.is_none() && result != Err(Errno::NOTCONN) {
+            // This kernel cannot tell (Linux before 6.7), or not for this kind of socket.
+            self.listeners[listener].address_len = None;
+        }
+        Some(Event::Other(Completion::Accepted { listener, socket: Socket(slot), peer }))
+    }
+
+    fn handle_wake(&mut self, flags: u32) -> Option<Event> {
+        if !cqueue::more(flags) {
+            self.watch_waker();
+        }
+        None
+    }
+
+    /// What waits to be heard, and still should be.
+    #[cold]
+    fn next_ready(&mut self) -> Option<Event> {
+        while let Some(event) = self.ready.pop_front() {
+            let Event::Held { token } = event else { return Some(event) };
+            // Paused again meanwhile, or closed: then it stays held, or is held no more.
+            let is_held = self.held.iter().any(|(held, _)| *held == token);
+            let state = self.sockets.find(token);
+            if is_held && state.is_some_and(|state| !state.has(Flags::PAUSED)) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The connection is lost: said once.
+    fn fail(&mut self, token: Token, errno: Errno) -> Option<Event> {
+        let state = self.sockets.find(token)?;
+        if state.has(Flags::FAILED.union(Flags::CLOSING)) {
+            return None;
+        }
+        state.set(Flags::FAILED);
+        Some(Event::Other(Completion::Failed { token, error: errno.into() }))
+    }
+
+    /// A completion that nobody waits for: it should not happen, and it harms nobody.
+    #[cold]
+    fn miss(&mut self) -> Option<Event> {
+        self.counters.stale += 1;
+        None
+    }
+}
+
+/// What a request came to: a number of bytes, a slot, or an error.
+#[inline]
+fn outcome(result: i32) -> Result<usize, Errno> {
+    usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
+}
+
+/// A poll of such a socket leads to nothing.
+const UNINTERESTED: Flags = Flags::ENDED.union(Flags::PAUSED).union(Flags::RECEIVING);
+
+/// Errors of one connection that was lost before it was accepted; accepting goes on. (`accept(2)`
+/// tells to treat network errors so. A cancellation that comes late is another such case.)
+fn is_passing(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::AGAIN
+            | Errno::INTR
+            | Errno::CANCELED
+            | Errno::CONNABORTED
+            | Errno::PROTO
+            | Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+    )
+}
+
+fn payload_len(payload: &Payload) -> usize {
+    match payload {
+        Payload::Corked(range) => range.len(),
+        Payload::Owned { lease, from } => lease.bytes().len() - from,
+        Payload::Shared(bytes) => bytes.len(),
+    }
+}
+
+/// What is left of `payload` after `sent` bytes of it, and does not depend on the arena.
+fn rest_of<'a>(
+    payload: Payload,
+    sent: usize,
+    corked: impl FnOnce(Range<usize>) -> &'a [u8],
+) -> Payload {
+    match payload {
+        Payload::Corked(range) => {
+            let rest = corked(range.start + sent..range.end).to_vec();
+            Payload::Owned { lease: Lease::detached(rest), from: 0 }
+        }
+        Payload::Owned { lease, from } => Payload::Owned { lease, from: from + sent },
+        Payload::Shared(bytes) => Payload::Shared(bytes.slice(sent..)),
+    }
+}
+
+/// A socket address in the kernel's form: family, port, address.
+fn address(bytes: &[u8]) -> Option<SocketAddr> {
+    let (family, bytes) = bytes.split_first_chunk()?;
+    let (port, bytes) = bytes.split_first_chunk()?;
+    let port = u16::from_be_bytes(*port);
+    match AddressFamily::from_raw(u16::from_ne_bytes(*family)) {
+        AddressFamily::INET => {
+            let ip: [u8; 4] = *bytes.first_chunk()?;
+            Some(SocketAddrV4::new(ip.into(), port).into())
+        }
+        AddressFamily::INET6 => {
+            let (flow, bytes) = bytes.split_first_chunk()?;
+            let (ip, bytes) = bytes.split_first_chunk::<16>()?;
+            let scope = u32::from_ne_bytes(*bytes.first_chunk()?);
+            let flow = u32::from_be_bytes(*flow);
+            Some(SocketAddrV6::new((*ip).into(), port, flow, scope).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        let v4 = [&AddressFamily::INET.as_raw().to_ne_bytes()[..], &[0x1f, 0x90, 127, 0, 0, 1]];
+        let v6 = [
+            &AddressFamily::INET6.as_raw().to_ne_bytes()[..],
+            &[0x1f, 0x90, 0, 0, 0, 0],
+            &std::net::Ipv6Addr::LOCALHOST.octets(),
+            &7_u32.to_ne_bytes(),
+        ];
+        let cases: [(Vec<u8>, Option<&str>); 5] = [
+            (v4.concat(), Some("127.0.0.1:8080")),
+            (v6.concat(), Some("[::1%7]:8080")),
+            (v6.concat()[..27].to_vec(), None),
+            (vec![1, 0, b'/', b'x'], None),
+            (vec![], None),
+        ];
+        for (bytes, expected) in cases {
+            let expected = expected.map(|text| text.parse().unwrap());
+            assert_eq!(address(&bytes), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The io_uring driver.
+//!
+//! ```text
+//!   submit(Op) ──▶ submission ──▶ ┌──────┐            ┌────────┐
+//!                   │             │ ring │ ── enter ─▶│ kernel │──▶ direct slots (sockets)
+//!      next() ◀── completion ◀─── └──────┘            └────────┘──▶ buffer ring (what arrived)
+//!                   │
+//!                sockets: four bytes each      batches: what is being sent
+//! ```
+//!
+//! One ring a reactor, entered once a turn: that call passes on what the turn has queued and fetches
+//! what finished. The shape of things:
+//!
+//! * **Sockets** are direct slots: no descriptor numbers, a limit for each ring instead of one for
+//!   the process, and a request finds its socket without a look-up in a shared table.
+//! * **A silent socket** waits on a one-shot poll, 256 bytes to the kernel (a waiting receive costs
+//!   864). When it fires, a receive and the next poll go out together; the kernel picks a buffer when
+//!   there is something to put into it.
+//! * **Sends never wait.** When the kernel has taken one, it is over: all of it left, or a completion
+//!   says how much. So nothing in the kernel refers to the bytes once `enter` has returned, and one
+//!   arena can be filled while the other's completions are looked through.
+//! * **Closing** takes three steps, since a poll holds the socket it watches: a shutdown ends the
+//!   poll, the poll's completion says so, then the slot is given up.
+//!
+//! It does without what has a history of trouble: buffers mapped from the kernel, incremental buffers,
+//! bundles, linked requests, zero-copy sends, mass cancellation.
+
+mod buffer_ring;
+mod completion;
+mod lookups;
+mod ring;
+mod sockets;
+mod submission;
+#[cfg(test)]
+mod tests;
+mod user_data;
+
+use std::{collections::VecDeque, fmt, io, mem, os::fd::AsFd, os::fd::OwnedFd, time::Duration};
+
+use io_uring::opcode;
+use rustix::{
+    net::{AddressFamily, getsockname},
+    process::{Resource, getrlimit},
+};
+
+use self::{
+    buffer_ring::BufferRing,
+    lookups::{Lookup, Lookups},
+    ring::Ring,
+    sockets::{SLOT_COUNT_MAX, Sockets},
+    submission::Submission,
+    user_data::{Kind, UserData},
+};
+use super::{
+    Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket, Token, Waker,
+};
+use crate::pool::Arena;
+
+/// The driver: see the module.
+pub(crate) struct Uring {
+    ring: Ring,
+    slot_count: u32,
+    sockets: Sockets,
+    buffers: BufferRing,
+    /// What the last `Received` lent.
+    lent: Lent,
+    /// Sockets with something to receive, waiting for a buffer.
+    starved: VecDeque<Token>,
+    /// What arrived for paused sockets while the pause was on its way. A copy: a buffer kept for a
+    /// socket at rest would be one less for all the others.
+    held: Vec<(Token, Vec<u8>)>,
+    /// What is being filled, and what the kernel has been told of, in turns.
+    batches: [Batch; 2],
+    filling: usize,
+    /// Events that come of something else than the next completion in the queue.
+    ready: VecDeque<Event>,
+    listeners: Vec<Listener>,
+    lookups: Lookups,
+    waker: Waker,
+    counters: Counters,
+}
+
+/// What an operator may want to know of a ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// System calls.
+    pub(crate) enters: u64,
+    /// Requests that the kernel took.
+    pub(crate) submissions: u64,
+    /// Times that a socket had something to receive and all buffers were taken.
+    pub(crate) starved: u64,
+    /// Times that completions found no room in their queue and had to wait in the kernel.
+    pub(crate) cq_overflows: u64,
+    /// Completions that nobody waited for. Other than zero is a bug, here or in the kernel.
+    pub(crate) stale: u64,
+}
+
+impl Uring {
+    /// A ring of its own for the calling thread, which is the only one that may use it.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` or `ENOSYS` where io_uring is not to be had, `Unsupported` where it is too old, and
+    /// what else the kernel has to say to the settings.
+    pub(crate) fn new(
+        settings: &Settings,
+        listeners: Vec<OwnedFd>,
+        waker: Waker,
+    ) -> io::Result<Self> {
+        Self::with_queues(settings, listeners, waker, SUBMISSION_COUNT, COMPLETION_COUNT)
+    }
+
+    fn with_queues(
+        settings: &Settings,
+        listeners: Vec<OwnedFd>,
+        waker: Waker,
+        submission_count: u32,
+        completion_count: u32,
+    ) -> io::Result<Self> {
+        let ring = Ring::new(submission_count, completion_count)?;
+        if let Some(opcode) = ring.missing(&OPCODES)? {
+            let problem = format!("io_uring does not know operation {opcode}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
+        }
+        let slot_count = slot_count(settings.sockets_max);
+        ring.submitter().register_files_sparse(slot_count)?;
+        let receive_len = settings.receive_len.clamp(1, RECEIVE_LEN_MAX);
+        let buffers = BufferRing::new(settings.receive_count, receive_len)?;
+        buffers.register(ring.submitter())?;
+        let mut driver = Self {
+            ring,
+            slot_count,
+            sockets: Sockets::default(),
+            buffers,
+            lent: Lent::Nothing,
+            starved: VecDeque::new(),
+            held: Vec::new(),
+            batches: [Batch::new(settings.arena_len), Batch::new(settings.arena_len)],
+            filling: 0,
+            ready: VecDeque::new(),
+            listeners: Vec::new(),
+            lookups: Lookups::default(),
+            waker,
+            counters: Counters::default(),
+        };
+        for descriptor in listeners {
+            let address_len = address_len(&descriptor).filter(|_| settings.peer_addresses);
+            let listener = Listener { descriptor, is_wanted: false, is_armed: false, address_len };
+            driver.listeners.push(listener);
+        }
+        driver.watch_waker();
+        Ok(driver)
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counters(&self) -> Counters {
+        let (enters, submissions, cq_overflows) = self.ring.counts();
+        Counters { enters, submissions, cq_overflows, ..self.counters }
+    }
+
+    /// Arms the accepting of a listener that wants it and is not armed.
+    fn arm_listener(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        if listener.is_wanted && !listener.is_armed {
+            listener.is_armed = true;
+            let user_data = UserData::of_index(Kind::Accept, index);
+            self.ring.push(Submission::accept(listener.descriptor.as_fd(), user_data));
+        }
+    }
+
+    /// Asks for the address of an accepted socket's peer.
+    fn look_up_peer(&mut self, lookup: Lookup, len: u32) {
+        let (index, address) = self.lookups.begin(lookup);
+        let user_data = UserData::of_index(Kind::PeerName, index);
+        // SAFETY: the place is there for the longest address, belongs to this look-up until `end`,
+        // and the regions it is in are never freed before the ring.
+        let submission = unsafe { Submission::peer_name(lookup.slot, address, len, user_data) };
+        self.ring.push(submission);
+    }
+
+    /// Watches the waker. Edge-triggered, so what was written need not be read: one system call less
+    /// for each time that we are woken.
+    fn watch_waker(&mut self) {
+        let user_data = UserData::of_index(Kind::Wake, 0);
+        self.ring.push(Submission::watch(self.waker.descriptor().as_fd(), user_data));
+    }
+
+    /// Clears the batch whose fate is known, to be filled next. As long as the reactor has not taken
+    /// every completion, or the kernel not every submission, the current one is filled further.
+    fn turn_over(&mut self) {
+        if self.ring.is_settled() {
+            self.filling = 1 - self.filling;
+            self.batches[self.filling].clear();
+        }
+    }
+}
+
+impl Driver for Uring {
+    const FLUSH: Flush = Flush::EachTurn;
+
+    #[inline]
+    fn submit(&mut self, op: Op, token: Token) {
+        self.submit_op(op, token);
+    }
+
+    fn accept(&mut self, listener: usize) {
+        self.listeners[listener].is_wanted = true;
+        self.arm_listener(listener);
+    }
+
+    fn stop_accepting(&mut self, listener: usize) {
+        let was_wanted = mem::replace(&mut self.listeners[listener].is_wanted, false);
+        if was_wanted && self.listeners[listener].is_armed {
+            let accept = UserData::of_index(Kind::Accept, listener);
+            self.ring.push(Submission::cancel(accept));
+        }
+    }
+
+    fn discard(&mut self, socket: Socket) {
+        self.ring.push(Submission::close(socket.0, UserData::of_index(Kind::Quiet, 0)));
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.end_loan();
+        self.feed_the_starved();
+        self.turn_over();
+        if self.ready.is_empty() && !self.ring.has_completions() {
+            let want = u32::from(timeout != Some(Duration::ZERO));
+            return self.ring.enter(want, timeout);
+        }
+        if self.ring.has_submissions() { self.ring.enter(0, None) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<(Completion<'_>, &mut Arena)> {
+        self.end_loan();
+        let event = self.next_event()?;
+        let arena = &mut self.batches[self.filling].arena;
+        let completion = match event {
+            Event::Received { token, buffer, len } => {
+                self.lent = Lent::Buffer(buffer);
+                Completion::Received { token, bytes: self.buffers.bytes(buffer, len) }
+            }
+            Event::Held { token } => {
+                let index = self.held.iter().position(|(held, _)| *held == token)?;
+                self.lent = Lent::Held(self.held.swap_remove(index).1);
+                let Lent::Held(bytes) = &mut self.lent else { return None };
+                Completion::Received { token, bytes }
+            }
+            Event::Other(completion) => completion,
+        };
+        Some((completion, arena))
+    }
+
+    #[inline]
+    fn arena(&mut self) -> &mut Arena {
+        &mut self.batches[self.filling].arena
+    }
+}
+
+impl Drop for Uring {
+    /// Lets go of the listeners and the waker before it returns. Polls of sockets that are still
+    /// there end soon after, with the ring; like every request that can be left by now, they refer to
+    /// no memory of ours: receives, sends and look-ups are over when the kernel has taken them, and
+    /// what it has not taken goes with the queue.
+    fn drop(&mut self) {
+        (0..self.listeners.len()).for_each(|listener| self.stop_accepting(listener));
+        self.ring.push(Submission::cancel(UserData::of_index(Kind::Wake, 0)));
+        let mut is_watching = true;
+        for _ in 0..DROP_ROUNDS {
+            if !is_watching && self.listeners.iter().all(|listener| !listener.is_armed) {
+                break;
+            }
+            if self.ring.enter(1, Some(DROP_PAUSE)).is_err() {
+                break;
+            }
+            while let Some(completion) = self.ring.take() {
+                let user_data = UserData::from_bits(completion.user_data());
+                let is_over = !io_uring::cqueue::more(completion.flags());
+                match user_data.kind() {
+                    Some(Kind::Wake) if is_over => is_watching = false,
+                    Some(Kind::Accept) if is_over => {
+                        self.listeners[user_data.index()].is_armed = false;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let _ = self.buffers.unregister(self.ring.submitter());
+    }
+}
+
+impl fmt::Debug for Uring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Uring").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}
+
+/// Something to tell the reactor, before it borrows.
+#[derive(Debug)]
+enum Event {
+    Received {
+        token: Token,
+        buffer: u16,
+        len: usize,
+    },
+    /// The bytes in `held`.
+    Held {
+        token: Token,
+    },
+    Other(Completion<'static>),
+}
+
+/// What the reactor may be looking at.
+#[derive(Debug)]
+enum Lent {
+    Nothing,
+    Buffer(u16),
+    Held(Vec<u8>),
+}
+
+/// Output of one turn, on its way.
+#[derive(Debug)]
+struct Batch {
+    arena: Arena,
+    /// In the order of submission; a send's completion names its place here. Those that left in
+    /// silence stay until the batch is cleared.
+    flights: Vec<Option<Flight>>,
+}
+
+/// A send that the kernel was told of, or is about to be.
+#[derive(Debug)]
+struct Flight {
+    token: Token,
+    payload: Payload,
+}
+
+impl Batch {
+    fn new(arena_len: usize) -> Self {
+        Self { arena: Arena::new(arena_len), flights: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.arena.clear();
+        self.flights.clear();
+    }
+}
+
+#[derive(Debug)]
+struct Listener {
+    descriptor: OwnedFd,
+    /// The reactor wants connections.
+    is_wanted: bool,
+    /// A multishot accept is in the kernel.
+    is_armed: bool,
+    /// The length of an address of this family, if peers' addresses are wanted.
+    address_len: Option<u32>,
+}
+
+/// A batch of more is passed on in several calls.
+const SUBMISSION_COUNT: u32 = 1024;
+/// Room for four completions for each submission, so that even a burst finds its place.
+const COMPLETION_COUNT: u32 = 4 * SUBMISSION_COUNT;
+
+/// Up to a second for listeners to be let go.
+const DROP_ROUNDS: u32 = 100;
+const DROP_PAUSE: Duration = Duration::from_millis(10);
+
+/// What we cannot do without. (Peers' addresses we can.)
+const OPCODES: [u8; 8] = [
+    opcode::AcceptMulti::CODE,
+    opcode::AsyncCancel::CODE,
+    opcode::Close::CODE,
+    opcode::Connect::CODE,
+    opcode::PollAdd::CODE,
+    opcode::Recv::CODE,
+    opcode::Send::CODE,
+    opcode::Shutdown::CODE,
+];
+
+/// How many slots to ask for: the kernel refuses more than the soft limit of descriptors.
+fn slot_count(sockets_max: usize) -> u32 {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let wanted = u32::try_from(sockets_max).unwrap_or(u32::MAX).min(SLOT_COUNT_MAX);
+    wanted.min(u32::try_from(limit).unwrap_or(u32::MAX))
+}
+
+/// The length of a peer's address, which has to be asked for exactly.
+fn address_len(listener: &OwnedFd) -> Option<u32> {
+    match getsockname(listener).ok()?.address_family() {
+        AddressFamily::INET => Some(16),
+        AddressFamily::INET6 => Some(28),
+        _ => None,
+    }
+}

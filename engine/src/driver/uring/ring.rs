@@ -1,0 +1,261 @@
+//! The two queues, and the one system call between them.
+
+use std::{collections::VecDeque, io, mem::ManuallyDrop, ptr::NonNull, time::Duration};
+
+use io_uring::{
+    CompletionQueue, EnterFlags, IoUring, Probe, SubmissionQueue, Submitter, cqueue, squeue,
+    types::{SubmitArgs, Timespec},
+};
+use rustix::io::Errno;
+
+use super::submission::Submission;
+
+/// An io_uring with both of its queues at hand.
+///
+/// Neither queue is ever "full" to a caller. Submissions that find no room, even after the kernel
+/// was asked to take some, wait in line behind the queue; completions that pile up while submissions
+/// are passed on are moved aside, in order.
+pub(super) struct Ring {
+    submitter: ManuallyDrop<Submitter<'static>>,
+    submissions: ManuallyDrop<SubmissionQueue<'static>>,
+    completions: ManuallyDrop<CompletionQueue<'static>>,
+    /// Submissions for which there was no room; while there are any, the queue is full.
+    late: VecDeque<squeue::Entry>,
+    /// Completions moved out of the queue to make room; older than all that are in it.
+    early: VecDeque<cqueue::Entry>,
+    /// Whether the kernel left submissions in the queue when it was last entered.
+    is_refused: bool,
+    flags: EnterFlags,
+    enters: u64,
+    submitted: u64,
+    overflows: u64,
+    /// What the three above borrow from.
+    home: NonNull<IoUring>,
+}
+
+impl Ring {
+    /// A ring with `submission_count` entries one way and `completion_count` the other, to be used
+    /// by this thread only. Asks for all that helps, and for less where the kernel is older.
+    pub(super) fn new(submission_count: u32, completion_count: u32) -> io::Result<Self> {
+        let mut ring = Err(Errno::INVAL.into());
+        for flavour in FLAVOURS {
+            let mut builder = IoUring::builder();
+            builder.setup_cqsize(completion_count).setup_submit_all().dontfork();
+            flavour(&mut builder);
+            ring = builder.build(submission_count);
+            if !ring.as_ref().is_err_and(|error| is(error, Errno::INVAL)) {
+                break;
+            }
+        }
+        let ring = ring?;
+        let parameters = ring.params();
+        if !parameters.is_feature_ext_arg()
+            || !parameters.is_feature_nodrop()
+            || !parameters.is_feature_skip_cqe_on_success()
+        {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this io_uring is too old"));
+        }
+        let mut flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        flags.set(EnterFlags::NO_IOWAIT, parameters.is_feature_no_iowait());
+
+        let home = NonNull::from(Box::leak(Box::new(ring)));
+        // SAFETY: leaked just now; it stays where it is until `drop`, which ends these borrows first,
+        // and nothing makes a unique reference to it meanwhile.
+        let ring: &'static IoUring = unsafe { home.as_ref() };
+        let mut submitter = ring.submitter();
+        // Spares each call the look-up of a descriptor that other threads might be closing. Not
+        // everywhere possible (Linux 5.18), never necessary.
+        let _ = submitter.register_ring_fd();
+        // Only shutdowns go to kernel threads. They are quick, and they can wait for each other.
+        let _ = submitter.register_iowq_max_workers(&mut [1, 1]);
+        Ok(Self {
+            submitter: ManuallyDrop::new(submitter),
+            // SAFETY: the only submission queue of this ring.
+            submissions: ManuallyDrop::new(unsafe { ring.submission_shared() }),
+            // SAFETY: the only completion queue of this ring.
+            completions: ManuallyDrop::new(unsafe { ring.completion_shared() }),
+            late: VecDeque::new(),
+            early: VecDeque::new(),
+            is_refused: false,
+            flags,
+            enters: 0,
+            submitted: 0,
+            overflows: 0,
+            home,
+        })
+    }
+
+    /// For registrations.
+    pub(super) fn submitter(&self) -> &Submitter<'static> {
+        &self.submitter
+    }
+
+    /// The first of `opcodes` that the kernel does not know.
+    pub(super) fn missing(&self, opcodes: &[u8]) -> io::Result<Option<u8>> {
+        let mut probe = Probe::new();
+        self.submitter.register_probe(&mut probe)?;
+        Ok(opcodes.iter().copied().find(|&opcode| !probe.is_supported(opcode)))
+    }
+
+    /// Queues `submission`; the kernel hears of it in the next `enter` at the latest.
+    #[inline]
+    pub(super) fn push(&mut self, submission: Submission) {
+        let entry = submission.into_entry();
+        // SAFETY: what a submission refers to stays valid until its completion; that is the promise
+        // of the type.
+        if unsafe { self.submissions.push(&entry) }.is_err() {
+            self.push_late(entry);
+        }
+    }
+
+    /// The next completion.
+    #[inline]
+    pub(super) fn take(&mut self) -> Option<cqueue::Entry> {
+        if !self.early.is_empty() {
+            return self.early.pop_front();
+        }
+        self.completions.next()
+    }
+
+    /// Whether completions are left to be taken.
+    pub(super) fn has_completions(&self) -> bool {
+        !self.early.is_empty() || !self.completions.is_empty()
+    }
+
+    /// Whether the kernel has taken all that was queued before it was last entered, and we have taken
+    /// all that it had to say to that.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_refused && !self.has_completions() && !self.submissions.cq_overflow()
+    }
+
+    /// Whether something is queued for the kernel.
+    pub(super) fn has_submissions(&self) -> bool {
+        !self.submissions.is_empty()
+    }
+
+    /// Passes on what is queued, then waits at most `timeout` (`None`: for ever) for `want`
+    /// completions.
+    ///
+    /// # Errors
+    ///
+    /// `EBADR` when the kernel had no memory to keep a completion in and lost it, and what else says
+    /// that this ring is of no more use.
+    pub(super) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        while !self.late.is_empty() && self.call(0, None).is_ok() && self.submissions.is_empty() {
+            self.fill_up();
+        }
+        match self.call(want, timeout) {
+            // No memory for requests, or too many completions that are not taken yet: what was
+            // refused stays queued. Without a pause we would be back here at once.
+            Err(Errno::AGAIN | Errno::BUSY) if want > 0 => std::thread::sleep(REFUSED_PAUSE),
+            result => result.or_else(harmless)?,
+        }
+        self.is_refused = !self.submissions.is_empty() || !self.late.is_empty();
+        self.fill_up();
+        Ok(())
+    }
+
+    /// How often the kernel was entered, how many submissions it took, and how often completions
+    /// found their queue full.
+    pub(super) fn counts(&self) -> (u64, u64, u64) {
+        (self.enters, self.submitted, self.overflows)
+    }
+
+    /// The system call, and the queues' indices before and after it.
+    fn call(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+        self.submissions.sync();
+        self.completions.sync();
+        let count = self.submissions.len() as u32;
+        let timespec;
+        let mut arguments = SubmitArgs::new();
+        if let Some(timeout) = timeout {
+            timespec = Timespec::from(timeout);
+            arguments = arguments.timespec(&timespec);
+        }
+        // SAFETY: `SubmitArgs` is the argument that EXT_ARG announces, and with the time it points
+        // to it lives across the call.
+        let result =
+            unsafe { self.submitter.enter(count, want, self.flags.bits(), Some(&arguments)) };
+        self.submissions.sync();
+        self.completions.sync();
+        self.enters += 1;
+        self.overflows += u64::from(self.submissions.cq_overflow());
+        match result {
+            Ok(taken) => {
+                self.submitted += taken as u64;
+                Ok(())
+            }
+            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)),
+        }
+    }
+
+    /// Makes room for `entry`, or has it wait in line.
+    #[cold]
+    fn push_late(&mut self, entry: squeue::Entry) {
+        self.late.push_back(entry);
+        if self.completions.len() > self.completions.capacity() / 2 {
+            self.early.extend(&mut *self.completions);
+        }
+        // A kernel that refuses, or worse, is met again in the next `wait`, which can say so.
+        let _ = self.call(0, None);
+        self.fill_up();
+    }
+
+    /// Moves late submissions to where there is room now.
+    fn fill_up(&mut self) {
+        while let Some(entry) = self.late.front() {
+            // SAFETY: as in `push`.
+            if unsafe { self.submissions.push(entry) }.is_err() {
+                break;
+            }
+            self.late.pop_front();
+        }
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        let _ = self.submitter.unregister_ring_fd();
+        // SAFETY: dropped once, here, and not used again.
+        unsafe {
+            ManuallyDrop::drop(&mut self.completions);
+            ManuallyDrop::drop(&mut self.submissions);
+            ManuallyDrop::drop(&mut self.submitter);
+        }
+        // SAFETY: leaked in `new` and borrowed only by the three that are gone now.
+        drop(unsafe { Box::from_raw(self.home.as_ptr()) });
+    }
+}
+
+/// What to ask for, the best first: each needs an older kernel than the one before.
+const FLAVOURS: [fn(&mut io_uring::Builder); 4] = [
+    |builder| {
+        let builder = builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        builder.setup_no_sqarray(); // Linux 6.6
+    },
+    |builder| {
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag(); // Linux 6.1
+    },
+    |builder| {
+        builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag(); // Linux 6.0
+    },
+    |builder| {
+        builder.setup_coop_taskrun().setup_taskrun_flag(); // Linux 5.19
+    },
+];
+
+/// How long to leave the kernel alone when it took nothing.
+const REFUSED_PAUSE: Duration = Duration::from_millis(1);
+
+/// Errors of `io_uring_enter` that only say: look at the queues.
+fn harmless(error: Errno) -> io::Result<()> {
+    match error {
+        Errno::TIME | Errno::INTR | Errno::AGAIN | Errno::BUSY => Ok(()),
+        error => Err(error.into()),
+    }
+}
+
+/// Whether the kernel's answer was `errno`.
+fn is(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}
