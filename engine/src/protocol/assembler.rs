@@ -75,6 +75,7 @@ impl<'a> Incoming<'a> {
 pub struct Assembler {
     message: Option<Message>,
     frame: Option<Frame>,
+    /// At the beginning of a text whenever no text message has begun.
     utf8: Utf8Validator,
     control: Control,
 }
@@ -127,7 +128,6 @@ impl Assembler {
             }
             (Opcode::Text | Opcode::Binary, vacant @ None) => {
                 message.clear();
-                self.utf8 = Utf8Validator::default();
                 vacant.insert(Message::new(header.opcode, header.rsv))
             }
             (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
@@ -143,7 +143,8 @@ impl Assembler {
         Ok(())
     }
 
-    /// The next piece of the frame's payload, unmasked. Data is copied to the end of `message`.
+    /// The next piece of the frame's payload, unmasked. Data is copied to the end of `message`, which
+    /// grows by what arrived and never by what a header promised.
     ///
     /// Text fails on the first byte that UTF-8 cannot go on with (RFC 6455 §8.1), unless an extension
     /// has yet to transform it.
@@ -152,16 +153,14 @@ impl Assembler {
     ///
     /// If no frame was started.
     pub fn push(&mut self, payload: &[u8], message: &mut Vec<u8>) -> Result<(), ProtocolError> {
-        match (self.frame.expect(NOT_STARTED), self.message) {
-            (Frame::Control(_), _) => self.control.push(payload),
-            (Frame::Data { .. }, begun) => {
-                if begun.is_some_and(|begun| begun.opcode == Opcode::Text && begun.rsv.is_empty()) {
-                    self.utf8.push(payload)?;
-                }
-                message.extend_from_slice(payload);
-                Ok(())
-            }
+        if let Frame::Control(_) = self.frame.expect(NOT_STARTED) {
+            return self.control.push(payload);
         }
+        if self.message.is_some_and(Message::is_plain_text) {
+            self.utf8.push(payload)?;
+        }
+        message.extend_from_slice(payload);
+        Ok(())
     }
 
     /// The frame ends, and with it perhaps a message, of which `message` holds all that was pushed.
@@ -209,6 +208,11 @@ impl Assembler {
 impl Message {
     fn new(opcode: Opcode, rsv: Rsv) -> Self {
         Self { opcode, rsv, fragment_count: 0, len: 0 }
+    }
+
+    /// Whether it is text as it stands.
+    fn is_plain_text(self) -> bool {
+        self.opcode == Opcode::Text && self.rsv.is_empty()
     }
 
     /// Adds a fragment of `payload_len` bytes, if the limits allow.

@@ -176,14 +176,15 @@ impl FrameHeader {
     #[inline]
     pub fn encode(&self) -> EncodedHeader {
         debug_assert!(self.payload_len < LEN_TOO_LARGE, "a payload of 2⁶³ bytes or more");
-        let first = u8::from(self.fin) << 7 | self.rsv.0 | self.opcode as u8;
+        let fin = if self.fin { FIN } else { 0 };
+        let first = fin | self.rsv.0 | self.opcode as u8;
         let (second, longer_len, mut len) = match self.payload_len {
             short @ 0..=125 => (short as u8, 0, 2),
             medium @ 126..=0xFFFF => (LEN_IN_2, u64::from((medium as u16).swap_bytes()), 4),
             long => (LEN_IN_8, long.swap_bytes(), 10),
         };
-        // Put together as one number, from its lowest byte on: it never leaves the registers, where
-        // an array filled in byte by byte would.
+        // One number, put together from its lowest byte on, stays in registers; an array, filled in
+        // byte by byte, would not.
         let mut bits = u128::from(first) | u128::from(second) << 8 | u128::from(longer_len) << 16;
         if let Some(key) = self.mask {
             bits |= u128::from(MASKED) << 8;
