@@ -1226,6 +1226,8 @@ fn reset(peer: TcpStream) {
 fn is_over(peer: &mut TcpStream) -> bool {
     match peer.read(&mut [0]) {
         Ok(len) => len == 0,
+        // A ring that was dropped on this thread may still have a word with it.
+        Err(error) if error.kind() == ErrorKind::Interrupted => is_over(peer),
         Err(error) => error.kind() == ErrorKind::ConnectionReset,
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use io_uring::cqueue;
-use rustix::{io::Errno, net::AddressFamily};
+use rustix::{event::PollFlags, io::Errno, net::AddressFamily};
 
 use super::{
     Event, Flight, Lent, Uring,
@@ -68,7 +68,7 @@ impl Uring {
             Kind::Receive => self.handle_receive(user_data.token(), result, completion.flags()),
             Kind::SendEven => self.handle_send(0, user_data.index(), result),
             Kind::SendOdd => self.handle_send(1, user_data.index(), result),
-            Kind::Writable => self.handle_writable(user_data.token()),
+            Kind::Writable => self.handle_writable(user_data.token(), result),
             Kind::ShutdownWrite | Kind::ShutdownBoth => {
                 self.handle_shutdown(kind, user_data.token(), result)
             }
@@ -82,14 +82,14 @@ impl Uring {
     }
 
     /// A socket has something to say, or its peer is gone, or it was shut down by us: receiving will
-    /// tell which.
+    /// tell which. A paused one is left alone, unless it is broken.
     #[inline]
-    fn handle_poll(&mut self, token: Token, result: Result<usize, Errno>) -> Option<Event> {
+    fn handle_poll(&mut self, token: Token, events: Result<usize, Errno>) -> Option<Event> {
         let state = self.sockets.find(token).filter(|state| state.has(Flags::POLLING));
         let Some(state) = state else { return self.miss() };
         state.clear(Flags::POLLING);
-        if !state.has(UNINTERESTED) {
-            if let Err(errno) = result {
+        if !state.has(UNINTERESTED) || is_broken(events) && !state.has(UNMOVED) {
+            if let Err(errno) = events {
                 return self.fail(token, errno);
             }
             self.receive(token);
@@ -109,7 +109,7 @@ impl Uring {
         let buffer = cqueue::buffer_select(flags);
         let state = self.sockets.find(token).filter(|state| state.has(Flags::RECEIVING));
         if let (Some(state), Some(buffer), Ok(len @ 1..)) = (state, buffer, result)
-            && !state.has(Flags::CLOSING.union(Flags::PAUSED))
+            && !state.has(Flags::ENDED.union(Flags::PAUSED))
         {
             state.clear(Flags::RECEIVING);
             return Some(Event::Received { token, buffer, len });
@@ -138,13 +138,13 @@ impl Uring {
         };
         let state = self.sockets.find(token).filter(|state| state.has(Flags::RECEIVING));
         let Some(state) = state else { return self.miss() };
-        if result == Err(Errno::NOBUFS) && !state.has(Flags::CLOSING) {
+        if result == Err(Errno::NOBUFS) && !state.has(Flags::ENDED) {
             self.counters.starved += 1;
             self.starved.push_back(token);
             return None;
         }
         state.clear(Flags::RECEIVING);
-        if state.has(Flags::CLOSING) {
+        if state.has(Flags::ENDED) {
             self.close_when_idle(token);
             return None;
         }
@@ -153,7 +153,6 @@ impl Uring {
                 self.held.push((token, held));
                 None
             }
-            Ok(0) if state.has(Flags::FINISHED) => None,
             Ok(0) => {
                 state.set(Flags::FINISHED);
                 Some(Event::Other(Completion::Finished { token }))
@@ -202,7 +201,9 @@ impl Uring {
         Some(Event::Other(Completion::Unsent { token, rest }))
     }
 
-    fn handle_writable(&mut self, token: Token) -> Option<Event> {
+    /// There is room to send into, or the connection is lost. In the latter case the other poll
+    /// fires as well, and what it leads to says so better; without one the next send will tell.
+    fn handle_writable(&mut self, token: Token, events: Result<usize, Errno>) -> Option<Event> {
         let state = self.sockets.find(token).filter(|state| state.has(Flags::BLOCKED));
         let Some(state) = state else { return self.miss() };
         state.clear(Flags::BLOCKED);
@@ -210,7 +211,9 @@ impl Uring {
             self.close_when_idle(token);
             return None;
         }
-        Some(Event::Other(Completion::Writable { token }))
+        let is_told = state.has(Flags::POLLING.union(Flags::RECEIVING)) && is_broken(events);
+        let is_news = !is_told && !state.has(Flags::FAILED);
+        is_news.then_some(Event::Other(Completion::Writable { token }))
     }
 
     fn handle_shutdown(
@@ -312,10 +315,11 @@ impl Uring {
     fn next_ready(&mut self) -> Option<Event> {
         while let Some(event) = self.ready.pop_front() {
             let Event::Held { token } = event else { return Some(event) };
-            // Paused again meanwhile, or closed: then it stays held, or is held no more.
             let is_held = self.held.iter().any(|(held, _)| *held == token);
             let state = self.sockets.find(token);
-            if is_held && state.is_some_and(|state| !state.has(Flags::PAUSED)) {
+            // Unless paused again meanwhile (then it stays held), closed or lost.
+            let silent = Flags::PAUSED.union(Flags::CLOSING).union(Flags::FAILED);
+            if is_held && state.is_some_and(|state| !state.has(silent)) {
                 return Some(event);
             }
         }
@@ -346,8 +350,16 @@ fn outcome(result: i32) -> Result<usize, Errno> {
     usize::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
 }
 
-/// A poll of such a socket leads to nothing.
-const UNINTERESTED: Flags = Flags::ENDED.union(Flags::PAUSED).union(Flags::RECEIVING);
+/// Whether a poll says that the connection is lost.
+#[inline]
+fn is_broken(events: Result<usize, Errno>) -> bool {
+    events.is_ok_and(|events| events & usize::from(PollFlags::ERR.bits()) != 0)
+}
+
+/// A poll of such a socket leads to nothing, not even if it is broken.
+const UNMOVED: Flags = Flags::ENDED.union(Flags::RECEIVING);
+/// A poll of such a socket leads to nothing, as a rule.
+const UNINTERESTED: Flags = UNMOVED.union(Flags::PAUSED);
 
 /// Errors of one connection that was lost before it was accepted; accepting goes on. (`accept(2)`
 /// tells to treat network errors so. A cancellation that comes late is another such case.)

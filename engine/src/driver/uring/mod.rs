@@ -243,7 +243,7 @@ impl Driver for Uring {
             }
             Event::Held { token } => {
                 let index = self.held.iter().position(|(held, _)| *held == token)?;
-                self.lent = Lent::Held(self.held.swap_remove(index).1);
+                self.lent = Lent::Held(self.held.remove(index).1);
                 let Lent::Held(bytes) = &mut self.lent else { return None };
                 Completion::Received { token, bytes }
             }

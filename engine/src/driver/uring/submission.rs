@@ -59,11 +59,10 @@ impl Uring {
             let Some(token) = self.starved.pop_front() else { return };
             let Some(state) = self.sockets.find(token) else { continue };
             state.clear(Flags::RECEIVING);
-            if state.has(Flags::ENDED) {
-                self.close_when_idle(token);
-            } else if !state.has(Flags::PAUSED) {
+            if !state.has(Flags::ENDED.union(Flags::PAUSED)) {
                 self.receive(token);
             }
+            self.close_when_idle(token);
         }
     }
 
@@ -125,7 +124,7 @@ impl Uring {
             return;
         }
         let is_idle = !state.has(Flags::POLLING.union(Flags::RECEIVING).union(Flags::ENDED));
-        if self.held.iter().any(|(held, _)| *held == token) {
+        for _ in self.held.iter().filter(|(held, _)| *held == token) {
             self.ready.push_back(Event::Held { token });
         }
         if is_idle {

@@ -10,7 +10,23 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::*;
-use crate::pool::Lease;
+use crate::{driver::contract::contract_tests, pool::Lease};
+
+mod contract {
+    use super::*;
+
+    contract_tests!(Uring::new);
+}
+
+/// The same with queues that overflow and buffers that run out.
+mod contract_when_all_is_scarce {
+    use super::*;
+
+    contract_tests!(|settings: &Settings, listeners, waker| {
+        let settings = Settings { receive_count: 2, receive_len: 1000, ..settings.clone() };
+        Uring::with_queues(&settings, listeners, waker, 4, 8)
+    });
+}
 
 #[test]
 fn echoes() {
