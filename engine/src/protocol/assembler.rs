@@ -85,7 +85,7 @@ pub struct Assembler {
 struct Message {
     opcode: Opcode,
     rsv: Rsv,
-    fragment_count: u32,
+    frame_count: u32,
     /// What its headers announced so far.
     len: u64,
 }
@@ -207,7 +207,7 @@ impl Assembler {
 
 impl Message {
     fn new(opcode: Opcode, rsv: Rsv) -> Self {
-        Self { opcode, rsv, fragment_count: 0, len: 0 }
+        Self { opcode, rsv, frame_count: 0, len: 0 }
     }
 
     /// Whether it is text as it stands.
@@ -222,10 +222,10 @@ impl Message {
             return Err(ProtocolError::MessageTooBig);
         };
         self.len = len;
-        self.fragment_count = self.fragment_count.saturating_add(1);
-        if self.fragment_count > limits.fragment_count_max {
+        if self.frame_count > limits.continuation_count_max {
             return Err(ProtocolError::TooManyFragments);
         }
+        self.frame_count = self.frame_count.saturating_add(1);
         Ok(())
     }
 }

@@ -44,7 +44,7 @@ pub enum ProtocolError {
     #[error("a message is longer than the limit")]
     MessageTooBig,
     /// A message in more pieces than
-    /// [`Limits::fragment_count_max`](super::Limits::fragment_count_max).
+    /// [`Limits::continuation_count_max`](super::Limits::continuation_count_max).
     #[error("a message has more fragments than the limit")]
     TooManyFragments,
     /// A text message that is not UTF-8.

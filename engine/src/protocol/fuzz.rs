@@ -52,7 +52,7 @@ impl Setup {
         let setup = Self {
             receiver: if flags & 1 == 0 { Role::Server } else { Role::Client },
             allowed: if flags & 2 == 0 { Rsv::NONE } else { Rsv::RSV1 },
-            limits: Limits { message_len_max: 300, fragment_count_max: 5, ..Limits::default() },
+            limits: Limits { message_len_max: 300, continuation_count_max: 5, ..Limits::default() },
         };
         Some((setup, usize::from(piece_len).max(1), stream))
     }

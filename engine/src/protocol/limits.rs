@@ -8,7 +8,7 @@
 /// use throng::protocol::Limits;
 ///
 /// let limits = Limits { message_len_max: 64 * 1024, ..Limits::default() };
-/// assert_eq!(limits.fragment_count_max, 65_536);
+/// assert_eq!(limits.continuation_count_max, 65_536);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -19,11 +19,11 @@ pub struct Limits {
     /// travels, and once inflated.
     pub message_len_max: usize,
 
-    /// Most frames that one message may come in. Default: 65,536.
+    /// Most continuation frames that may follow a message's first. Default: 65,536.
     ///
-    /// A fragment may be empty, so that without this bound a message of no bytes could go on for
+    /// Such a frame may be empty, so that without this bound a message of no bytes could go on for
     /// ever (RFC 6455 §5.4, §10.4). More fail the connection with 1009.
-    pub fragment_count_max: u32,
+    pub continuation_count_max: u32,
 
     /// Longest head of an opening handshake, in bytes: request line and headers, or status line and
     /// headers, with the empty line that ends them. Default: 8 KiB (RFC 6455 §4, RFC 9112 §3).
@@ -41,7 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_len_max: 1024 * 1024,
-            fragment_count_max: 65_536,
+            continuation_count_max: 65_536,
             head_len_max: 8 * 1024,
             header_count_max: 64,
             body_len_max: 64 * 1024,

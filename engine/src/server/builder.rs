@@ -208,7 +208,6 @@ impl ServerBuilder {
         let Config { limits, send_queue, turn_frames_max, .. } = &self.config;
         let at_least_one = [
             ("turn_frames_max", *turn_frames_max),
-            ("limits.fragment_count_max", limits.fragment_count_max as usize),
             ("limits.header_count_max", limits.header_count_max),
             ("limits.head_len_max", limits.head_len_max),
             ("send_queue.len_max", send_queue.len_max),
