@@ -37,6 +37,7 @@
 mod contract;
 mod descriptor_table;
 mod epoll;
+mod probe;
 mod socket;
 mod uring;
 

@@ -267,7 +267,8 @@ fn a_closed_socket_is_closed_for_the_peer_and_its_slot_is_used_again() {
 
 #[test]
 fn closing_ends_whatever_is_under_way() {
-    let cases: [(&str, fn(&mut Server, Token, &mut TcpStream)); 6] = [
+    type Prepare = fn(&mut Server, Token, &mut TcpStream);
+    let cases: [(&str, Prepare); 6] = [
         ("nothing was submitted yet", |_, _, _| {}),
         ("bytes have arrived", |server, _, client| {
             client.write_all(b"unheard").unwrap();
