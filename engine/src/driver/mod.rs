@@ -35,11 +35,18 @@
 
 #[cfg(test)]
 mod contract;
-mod descriptor_table;
+pub(crate) mod descriptor_table;
 mod epoll;
 mod probe;
 mod socket;
 mod uring;
+
+pub use self::probe::DriverKind;
+pub(crate) use self::{
+    epoll::Epoll,
+    probe::{Choice, choose},
+    uring::Uring,
+};
 
 use std::{fmt, io, net::SocketAddr, ops::Range, os::fd::OwnedFd, sync::Arc, time::Duration};
 
