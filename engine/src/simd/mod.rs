@@ -1,4 +1,4 @@
-//! Bytes at speed: masking, as safe functions. The only folder with intrinsics.
+//! Bytes at speed: masking and UTF-8, as safe functions. The only folder with intrinsics.
 //!
 //! [`mask_in_place`], [`mask_copy`] and [`mask_append`] are one loop, in as many variants as there
 //! are instruction sets. Payloads of up to 64 bytes take an inlined path that suits every CPU of the
@@ -15,7 +15,7 @@
 //! `avx2`, `sse2` or `neon` asks for that instruction set, `off` for eight bytes at a time (of which
 //! the compiler may still make vectors, those that every CPU of the target has). It is read once.
 //! Anything else, and whatever this CPU lacks, changes nothing; [`variant_name`] says what it came
-//! to.
+//! to. Validation of UTF-8 has its own dispatch, in `simdutf8`, and takes no notice.
 //!
 //! # Adding an instruction set
 //!
@@ -39,9 +39,11 @@ pub(crate) mod naive;
 mod swar;
 #[cfg(test)]
 mod tests;
+mod utf8;
 mod vector;
 
 pub(crate) use self::{
     mask::{mask_append, mask_copy, mask_in_place, variant_name},
+    utf8::{Utf8Error, is_utf8, valid_up_to, validate_utf8},
     vector::rotate,
 };
