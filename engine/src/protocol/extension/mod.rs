@@ -214,7 +214,7 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// The next extension of a list, and the comma that follows it.
     fn offer(&mut self) -> Result<Option<Offer<'a>>, Malformed> {
-        while self.eat(',') {} // an element of a list may be empty (RFC 9110 §5.6.1.2)
+        while self.eat(b',') {} // an element of a list may be empty (RFC 9110 §5.6.1.2)
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -223,7 +223,7 @@ impl<'a> Cursor<'a> {
         let params = self.rest;
         while self.param()?.is_some() {}
         let params = &params[..params.len() - self.rest.len()];
-        if self.eat(',') || self.rest.is_empty() {
+        if self.eat(b',') || self.rest.is_empty() {
             Ok(Some(Offer { name, params }))
         } else {
             Err(Malformed)
@@ -232,12 +232,12 @@ impl<'a> Cursor<'a> {
 
     /// The next parameter of an extension, and the semicolon before it.
     fn param(&mut self) -> Result<Option<Param<'a>>, Malformed> {
-        if !self.eat(';') {
+        if !self.eat(b';') {
             return Ok(None);
         }
         self.skip_space();
         let name = self.token()?;
-        let value = if self.eat('=') {
+        let value = if self.eat(b'=') {
             self.skip_space();
             Some(self.value()?)
         } else {
@@ -279,15 +279,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `separator`, with white space before it, if it is what comes next.
-    fn eat(&mut self, separator: char) -> bool {
+    fn eat(&mut self, separator: u8) -> bool {
         self.skip_space();
-        let rest = self.rest.strip_prefix(separator);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
+        let is_next = self.rest.as_bytes().first() == Some(&separator);
+        self.rest = &self.rest[is_next as usize..];
+        is_next
     }
 
     fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t']);
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+        self.rest = &self.rest[self.rest.bytes().take_while(is_space).count()..];
     }
 }
 

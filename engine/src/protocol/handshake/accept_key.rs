@@ -29,6 +29,10 @@ impl AcceptKey {
     ///
     /// [`Request::check_upgrade`]: super::Request::check_upgrade
     pub fn new(key: &str) -> Self {
+        Self::of_bytes(key.as_bytes())
+    }
+
+    pub(super) fn of_bytes(key: &[u8]) -> Self {
         let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
         let mut accept = [0; ACCEPT_LEN];
         BASE64.encode_slice(digest, &mut accept).expect("20 bytes are 28 characters");
@@ -62,11 +66,10 @@ impl fmt::Debug for AcceptKey {
     }
 }
 
-/// `key` as text, if it is 16 bytes in base64 (RFC 6455 §4.2.1).
-pub(super) fn well_formed(key: &[u8]) -> Option<&str> {
+/// Whether `key` is 16 bytes in base64 (RFC 6455 §4.2.1).
+pub(super) fn is_well_formed(key: &[u8]) -> bool {
     let mut nonce = [0; NONCE_LEN_ESTIMATE];
-    let is_key = key.len() == KEY_LEN && BASE64.decode_slice(key, &mut nonce) == Ok(NONCE_LEN);
-    if is_key { str::from_utf8(key).ok() } else { None }
+    key.len() == KEY_LEN && BASE64.decode_slice(key, &mut nonce) == Ok(NONCE_LEN)
 }
 
 /// Appended to the key before it is hashed: no server that knows no WebSocket would (§1.3).
@@ -113,7 +116,7 @@ mod tests {
             ("dGhl IHNhbXBsZSBub25jZ==", false),
             ("========================", false),
         ] {
-            assert_eq!(well_formed(key.as_bytes()), expected.then_some(key), "{key:?}");
+            assert_eq!(is_well_formed(key.as_bytes()), expected, "{key:?}");
         }
     }
 }

@@ -66,7 +66,7 @@ impl OriginPolicy {
 
     fn allows(&self, origin: &Origin<'_>, host: &str) -> bool {
         match self {
-            Self::SameHost => origin.is_of_host(host),
+            Self::SameHost => origin.is_of_host(host.as_bytes()),
             Self::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(origin)),
             Self::AnyDangerously => true,
         }
@@ -110,25 +110,25 @@ impl OriginPattern {
     /// Names the pattern, and what to write instead.
     pub fn parse(pattern: &str) -> Result<Self, InvalidOriginPattern> {
         let invalid = |fault| InvalidOriginPattern { pattern: pattern.into(), fault };
-        let (scheme, authority) = match pattern.split_once("://") {
+        let (scheme, authority) = match split_scheme(pattern.as_bytes()) {
             Some((scheme, authority)) => (Some(scheme), authority),
-            None => (None, pattern),
+            None => (None, pattern.as_bytes()),
         };
         if scheme.is_some_and(|scheme| !is_scheme(scheme)) {
             return Err(invalid(Fault::Scheme));
         }
-        if authority.contains(['/', '?', '#']) {
+        if authority.iter().any(|byte| b"/?#".contains(byte)) {
             return Err(invalid(Fault::Path));
         }
         let (host, port) = split_port(authority);
         let port = match port {
             None => PortPattern::Default,
-            Some("*") => PortPattern::Any,
+            Some(b"*") => PortPattern::Any,
             Some(port) => {
                 PortPattern::Number(parse_port(port).ok_or_else(|| invalid(Fault::Port))?)
             }
         };
-        if host.bytes().all(|byte| byte == b'*') {
+        if host.iter().all(|&byte| byte == b'*') {
             return Err(invalid(if host.is_empty() { Fault::Empty } else { Fault::Everything }));
         }
         if !host.is_ascii() {
@@ -137,22 +137,21 @@ impl OriginPattern {
         if !is_host(host, true) {
             return Err(invalid(Fault::Host));
         }
-        Ok(Self { scheme: scheme.map(Into::into), host: host.into(), port })
+        let text = |ascii| String::from_utf8_lossy(ascii).into();
+        Ok(Self { scheme: scheme.map(text), host: text(host), port })
     }
 
     fn matches(&self, origin: &Origin<'_>) -> bool {
         let scheme_matches = match &self.scheme {
-            Some(scheme) => scheme.eq_ignore_ascii_case(origin.scheme),
+            Some(scheme) => scheme.as_bytes().eq_ignore_ascii_case(origin.scheme),
             None => true,
         };
         let port_matches = match self.port {
-            PortPattern::Default => {
-                origin.port.is_none_or(|port| origin.default_port() == Some(port))
-            }
+            PortPattern::Default => origin.is_default_port,
             PortPattern::Any => true,
-            PortPattern::Number(port) => origin.port.or(origin.default_port()) == Some(port),
+            PortPattern::Number(port) => origin.port == Some(port),
         };
-        scheme_matches && port_matches && glob(self.host.as_bytes(), origin.host.as_bytes())
+        scheme_matches && port_matches && glob(self.host.as_bytes(), origin.host)
     }
 }
 
@@ -207,74 +206,87 @@ enum Fault {
 
 /// The `Origin` header, taken apart (RFC 6454 §7).
 struct Origin<'a> {
-    scheme: &'a str,
-    host: &'a str,
+    scheme: &'a [u8],
+    host: &'a [u8],
+    /// The port that is written, or the scheme's own; a scheme that is none of the web's has none.
     port: Option<u16>,
+    is_default_port: bool,
 }
 
 impl<'a> Origin<'a> {
     /// Also `None` for `null`, and for the lists that RFC 6454 knows and no browser sends.
     fn parse(value: &'a [u8]) -> Option<Self> {
-        let (scheme, authority) = str::from_utf8(value).ok()?.split_once("://")?;
+        let (scheme, authority) = split_scheme(value)?;
         let (host, port) = split_port(authority);
+        let default_port = default_port(scheme);
         let port = match port {
             Some(port) => Some(parse_port(port)?),
-            None => None,
+            None => default_port,
         };
         let is_valid = is_scheme(scheme) && is_host(host, false) && host.len() <= HOST_LEN_MAX;
-        is_valid.then_some(Self { scheme, host, port })
-    }
-
-    /// The port that this scheme means when none is written.
-    fn default_port(&self) -> Option<u16> {
-        let is = |scheme: &str| self.scheme.eq_ignore_ascii_case(scheme);
-        if is("https") || is("wss") {
-            Some(443)
-        } else if is("http") || is("ws") {
-            Some(80)
-        } else {
-            None
-        }
+        is_valid.then_some(Self { scheme, host, port, is_default_port: port == default_port })
     }
 
     /// Whether `host`, with a port unless it is this origin's default, is where the page came from.
-    fn is_of_host(&self, host: &str) -> bool {
+    fn is_of_host(&self, host: &[u8]) -> bool {
         let (host, port) = split_port(host);
-        let port = match port {
-            None => Ok(self.default_port()),
-            Some(port) => parse_port(port).map(Some).ok_or(()),
+        let is_port = match port {
+            None => self.is_default_port,
+            Some(port) => parse_port(port).is_some_and(|port| self.port == Some(port)),
         };
-        host.eq_ignore_ascii_case(self.host) && port == Ok(self.port.or(self.default_port()))
+        is_port && host.eq_ignore_ascii_case(self.host)
     }
 }
 
+/// The port that a scheme means when none is written.
+fn default_port(scheme: &[u8]) -> Option<u16> {
+    let is = |known: &[u8]| scheme.eq_ignore_ascii_case(known);
+    if is(b"https") || is(b"wss") {
+        Some(443)
+    } else if is(b"http") || is(b"ws") {
+        Some(80)
+    } else {
+        None
+    }
+}
+
+/// `scheme://authority` in two.
+fn split_scheme(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (scheme, rest) = text.split_at(text.iter().position(|&byte| byte == b':')?);
+    Some((scheme, rest.strip_prefix(b"://")?))
+}
+
 /// `host:port` in two; the colons of an address in brackets are its own.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match authority.iter().rposition(|&byte| matches!(byte, b':' | b']')) {
+        Some(colon) if authority[colon] == b':' => {
+            (&authority[..colon], Some(&authority[colon + 1..]))
+        }
         _ => (authority, None),
     }
 }
 
-fn parse_port(port: &str) -> Option<u16> {
-    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number { port.parse().ok().filter(|&port| port != 0) } else { None }
+fn parse_port(port: &[u8]) -> Option<u16> {
+    let is_number = port.iter().all(u8::is_ascii_digit);
+    let port = str::from_utf8(port).ok().filter(|_| is_number)?;
+    port.parse().ok().filter(|&port| port != 0)
 }
 
 /// Whether `text` is a scheme (RFC 3986 §3.1).
-fn is_scheme(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+fn is_scheme(text: &[u8]) -> bool {
+    let is_scheme_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.first().is_some_and(u8::is_ascii_alphabetic) && text.iter().all(is_scheme_byte)
 }
 
 /// Whether `text` is a name or an address; a pattern may have stars in it.
-fn is_host(text: &str, is_pattern: bool) -> bool {
-    let is_allowed = |byte: u8, others: &[u8]| {
-        byte.is_ascii_alphanumeric() || others.contains(&byte) || (is_pattern && byte == b'*')
-    };
-    match text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        Some(address) => !address.is_empty() && address.bytes().all(|byte| is_allowed(byte, b":.")),
-        None => !text.is_empty() && text.bytes().all(|byte| is_allowed(byte, b"-._")),
+fn is_host(text: &[u8], is_pattern: bool) -> bool {
+    let is_common =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || (byte == b'*' && is_pattern);
+    match text {
+        [] | [b'[', b']'] => false,
+        [b'[', address @ .., b']'] => address.iter().all(|&byte| is_common(byte) || byte == b':'),
+        name => name.iter().all(|&byte| is_common(byte) || matches!(byte, b'-' | b'_')),
     }
 }
 

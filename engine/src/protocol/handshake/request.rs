@@ -144,12 +144,14 @@ impl<'a> Request<'a> {
             return Err(HandshakeError::UnsupportedVersion);
         }
         let key = known.key.ok_or(HandshakeError::MissingKey)?;
-        let key = accept_key::well_formed(key).ok_or(HandshakeError::InvalidKey)?;
+        if !accept_key::is_well_formed(key) {
+            return Err(HandshakeError::InvalidKey);
+        }
         if self.has_body()? {
             return Err(HandshakeError::UnexpectedBody);
         }
         self.check_lists()?;
-        Ok(AcceptKey::new(key))
+        Ok(AcceptKey::of_bytes(key))
     }
 
     /// The method, as sent: methods are upper case by custom, and compared letter by letter.
@@ -205,8 +207,7 @@ impl<'a> Request<'a> {
 
     /// The values of all headers of this name, in order.
     pub fn header_values<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        let of_this_name =
-            move |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case(name);
+        let of_this_name = move |header: &&httparse::Header<'_>| tokens::is_name(header.name, name);
         self.headers.iter().filter(of_this_name).map(|header| header.value)
     }
 
@@ -296,10 +297,10 @@ impl<'a> Request<'a> {
     /// (RFC 6455 §4.2.1).
     fn check_lists(&self) -> Result<(), HandshakeError> {
         for header in self.headers {
-            if header.name.eq_ignore_ascii_case("Sec-WebSocket-Extensions") {
+            if tokens::is_name(header.name, "Sec-WebSocket-Extensions") {
                 let value = text(header.value, HandshakeError::InvalidExtensions)?;
                 Offers::new(value).try_for_each(|offer| offer.map(drop))?;
-            } else if header.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol") {
+            } else if tokens::is_name(header.name, "Sec-WebSocket-Protocol") {
                 let value = text(header.value, HandshakeError::InvalidSubprotocols)?;
                 if !tokens::elements(value).all(tokens::is_token) {
                     return Err(HandshakeError::InvalidSubprotocols);
@@ -314,13 +315,13 @@ impl<'a> Known<'a> {
     fn gather(headers: &[httparse::Header<'a>]) -> Result<Self, HandshakeError> {
         let mut known = Self::default();
         for &httparse::Header { name, value } in headers {
-            let is = |other: &str| name.eq_ignore_ascii_case(other);
+            let is = |known: &str| tokens::is_name(name, known);
             if is("Host") {
                 set_once(&mut known.host, value, HandshakeError::DuplicateHost)?;
             } else if is("Upgrade") {
                 known.upgrade_is_websocket |= tokens::list_has(value, "websocket");
             } else if is("Connection") {
-                known.connection_is_upgrade |= tokens::list_has(value, "upgrade");
+                known.connection_is_upgrade |= tokens::list_has(value, "Upgrade");
             } else if is("Sec-WebSocket-Key") {
                 set_once(&mut known.key, value, HandshakeError::DuplicateKey)?;
             } else if is("Sec-WebSocket-Version") {
@@ -399,9 +400,12 @@ fn split_target<'a>(
 /// A host and perhaps a port (RFC 3986 §3.2), by their letters: no user, no path, no space. An empty
 /// one is valid HTTP.
 fn check_host(host: &[u8]) -> Result<&str, HandshakeError> {
-    let is_host_byte =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%[]".contains(byte);
-    if host.iter().all(is_host_byte) {
+    let is_host_byte = |byte: u8| {
+        // A token's bytes but for those that RFC 3986 §2 keeps out of a host, and some separators.
+        (tokens::is_token_byte(byte) && !matches!(byte, b'#' | b'^' | b'`' | b'|'))
+            || matches!(byte, b':' | b'[' | b']' | b'(' | b')' | b',' | b';' | b'=')
+    };
+    if host.iter().copied().all(is_host_byte) {
         text(host, HandshakeError::InvalidHost)
     } else {
         Err(HandshakeError::InvalidHost)
