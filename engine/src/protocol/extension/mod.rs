@@ -2,10 +2,10 @@
 //!
 //! This is the grammar of `Sec-WebSocket-Extensions` and the shape of a negotiation. What an agreed
 //! extension does to frames is its own affair; to everyone else it says one thing, which
-//! [`ReservedBits`] it gives a meaning to, since any other must be zero (§5.2).
+//! reserved bits ([`Rsv`]) it gives a meaning to, since any other must be zero (§5.2).
 //!
 //! ```
-//! use throng::protocol::extension::{Answer, Extension, Offer, Offers, ReservedBits, negotiate};
+//! use throng::protocol::extension::{Answer, Extension, Offer, Offers, Rsv, negotiate};
 //!
 //! /// An extension with one parameter that the client must name.
 //! struct Quick;
@@ -15,8 +15,8 @@
 //!         "x-quick"
 //!     }
 //!
-//!     fn reserved_bits(&self) -> ReservedBits {
-//!         ReservedBits::RSV2
+//!     fn rsv(&self) -> Rsv {
+//!         Rsv::RSV2
 //!     }
 //!
 //!     fn agree(&self, offer: &Offer<'_>) -> Option<Answer> {
@@ -30,8 +30,11 @@
 //! assert_eq!(answer.text(), Ok("x-quick; bits=12"));
 //! ```
 
+mod rsv;
+
 use std::borrow::Cow;
 
+pub use self::rsv::Rsv;
 use crate::protocol::handshake::{HandshakeError, ResponseError, tokens};
 
 /// Something that can be agreed on in the opening handshake (RFC 6455 §9.1).
@@ -39,8 +42,9 @@ pub trait Extension {
     /// The name under which it is offered, registered with IANA or begun with `x-` (§11.4).
     fn name(&self) -> &'static str;
 
-    /// The reserved bits that frames may carry once it is agreed on.
-    fn reserved_bits(&self) -> ReservedBits;
+    /// The reserved bits that frames may carry once it is agreed on. Two extensions that claim the
+    /// same bit cannot be agreed on together (§9.2).
+    fn rsv(&self) -> Rsv;
 
     /// The answer to one offer of this name, or `None` to decline it: a parameter that is unknown,
     /// repeated or out of range is a reason to (RFC 7692 §5.1).
@@ -57,38 +61,6 @@ pub fn negotiate<'a>(
         .into_iter()
         .filter(|offer| offer.name() == extension.name())
         .find_map(|offer| extension.agree(&offer))
-}
-
-/// A set of the bits RSV1, RSV2 and RSV3 of a frame's first byte (RFC 6455 §5.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ReservedBits(u8);
-
-impl ReservedBits {
-    /// None of them: a connection without extensions.
-    pub const NONE: Self = Self(0);
-    /// The first. permessage-deflate marks compressed messages with it (RFC 7692 §6).
-    pub const RSV1: Self = Self(0x40);
-    /// The second.
-    pub const RSV2: Self = Self(0x20);
-    /// The third.
-    pub const RSV3: Self = Self(0x10);
-
-    /// The bits where a frame's first byte has them.
-    #[inline]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// The bits of both.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether a bit is in both: two such extensions cannot be agreed on together (§9.2).
-    pub const fn overlaps(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
 }
 
 /// One extension that a client offers, on its terms. Borrowed from the request.
@@ -282,7 +254,7 @@ impl<'a> Cursor<'a> {
     fn eat(&mut self, separator: u8) -> bool {
         self.skip_space();
         let is_next = self.rest.as_bytes().first() == Some(&separator);
-        self.rest = &self.rest[is_next as usize..];
+        self.rest = &self.rest[usize::from(is_next)..];
         is_next
     }
 
@@ -385,8 +357,8 @@ mod tests {
             "x-picky"
         }
 
-        fn reserved_bits(&self) -> ReservedBits {
-            ReservedBits::RSV3
+        fn rsv(&self) -> Rsv {
+            Rsv::RSV3
         }
 
         fn agree(&self, offer: &Offer<'_>) -> Option<Answer> {
@@ -410,15 +382,6 @@ mod tests {
             let answer = negotiate(Offers::new(value).map_while(Result::ok), dynamic);
             assert_eq!(answer, expected.then(|| Answer::new("x-picky")), "{value:?}");
         }
-    }
-
-    #[test]
-    fn reserved_bits() {
-        let all = ReservedBits::RSV1.union(ReservedBits::RSV2).union(ReservedBits::RSV3);
-        assert_eq!(all.bits(), 0b0111_0000);
-        assert!(all.overlaps(ReservedBits::RSV2));
-        assert!(!ReservedBits::RSV1.overlaps(ReservedBits::RSV2));
-        assert!(!ReservedBits::NONE.overlaps(all));
     }
 
     proptest! {

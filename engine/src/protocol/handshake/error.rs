@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use super::Response;
-
 /// A rule that a client's request broke: which one, how to put it right, how HTTP answers it.
 ///
 /// Every error is final: write [`response`](Self::response), then close the connection.
@@ -11,9 +9,7 @@ use super::Response;
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The bytes are a TLS handshake.
-    #[error(
-        "this looks like TLS, but this port speaks plain HTTP and WebSocket: use ws:// or the TLS port"
-    )]
+    #[error("this looks like TLS, but this port speaks plain HTTP: use ws://, or the TLS port")]
     TlsOnPlainPort,
     /// The first line is no request line of HTTP/1.
     #[error("the first line is no HTTP/1.1 request line: begin with one like `GET /chat HTTP/1.1`")]
@@ -67,14 +63,10 @@ pub enum HandshakeError {
     #[error("the body of the request is too long: send less")]
     BodyTooLong,
     /// The request asks for no WebSocket.
-    #[error(
-        "this address speaks WebSocket only: send `Upgrade: websocket` (a proxy in between must pass it on)"
-    )]
+    #[error("this address speaks WebSocket only: send `Upgrade: websocket`, through every proxy")]
     MissingUpgrade,
     /// `Connection` does not name `Upgrade`.
-    #[error(
-        "the Connection header does not say `Upgrade`: send it (a proxy in between must pass it on)"
-    )]
+    #[error("the Connection header does not say `Upgrade`: send it, through every proxy")]
     MissingConnectionUpgrade,
     /// A WebSocket was asked for by another method than GET.
     #[error("a WebSocket is opened by GET and no other method: send GET")]
@@ -92,9 +84,7 @@ pub enum HandshakeError {
     #[error("the Sec-WebSocket-Key header is invalid: send 16 random bytes in base64")]
     InvalidKey,
     /// `Sec-WebSocket-Version` is missing, or is not 13.
-    #[error(
-        "the version of the WebSocket protocol is not supported: send `Sec-WebSocket-Version: 13`"
-    )]
+    #[error("this version of the protocol is not supported: send `Sec-WebSocket-Version: 13`")]
     UnsupportedVersion,
     /// There is more than one `Sec-WebSocket-Version`.
     #[error("there is more than one Sec-WebSocket-Version header: send one")]
@@ -106,14 +96,10 @@ pub enum HandshakeError {
     #[error("the Sec-WebSocket-Extensions header is malformed: send `name; parameter=value, …`")]
     InvalidExtensions,
     /// A request for a WebSocket announces a body.
-    #[error(
-        "a request for a WebSocket has no body: leave out Content-Length and Transfer-Encoding"
-    )]
+    #[error("a WebSocket request has no body: leave out Content-Length and Transfer-Encoding")]
     UnexpectedBody,
     /// The [`OriginPolicy`](super::OriginPolicy) does not allow the request's `Origin`.
-    #[error(
-        "the origin policy of this server does not allow pages of this origin: ask its operator to list it"
-    )]
+    #[error("the origin policy of this server refuses this origin: ask its operator to list it")]
     OriginNotAllowed,
 }
 
@@ -165,21 +151,6 @@ impl HandshakeError {
             Self::OriginNotAllowed => "RFC 6455 §10.2",
         }
     }
-
-    /// The answer for the client: a sentence that says what was wrong and what to do about it, and
-    /// the headers that its status calls for. Allocates.
-    pub fn response(self) -> Response {
-        let response = Response::text(self.status(), format!("{self} ({})\n", self.section()));
-        match self.status() {
-            405 => response.header("Allow", "GET"),
-            // Upgrade is an offer to this connection only, which Connection has to say.
-            426 => response
-                .header("Upgrade", "websocket")
-                .header("Connection", "Upgrade, close")
-                .header("Sec-WebSocket-Version", "13"),
-            _ => response,
-        }
-    }
 }
 
 /// Something that an answer cannot say. The caller's fault, found before anything is written.
@@ -211,17 +182,13 @@ pub enum ResponseError {
     #[error("status {0} is no final answer; choose one from 200 to 599")]
     InvalidStatus(u16),
     /// A subprotocol's name is no token (RFC 6455 §4.2.2).
-    #[error(
-        "subprotocol {subprotocol:?}: a name is letters, digits and hyphens, without spaces or commas"
-    )]
+    #[error("subprotocol {subprotocol:?}: a name is letters, digits and hyphens, without commas")]
     InvalidSubprotocol {
         /// The name as given.
         subprotocol: Box<str>,
     },
     /// The client did not offer this subprotocol, and would fail the connection (RFC 6455 §4.1).
-    #[error(
-        "subprotocol {subprotocol:?} was not offered by the client; choose one that was, or none"
-    )]
+    #[error("subprotocol {subprotocol:?} was not offered; choose one that the client offers")]
     SubprotocolNotOffered {
         /// The name as given.
         subprotocol: Box<str>,
@@ -237,75 +204,6 @@ pub enum ResponseError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL: &[(HandshakeError, u16)] = {
-        use HandshakeError::*;
-        &[
-            (TlsOnPlainPort, 400),
-            (InvalidRequestLine, 400),
-            (InvalidTarget, 400),
-            (UnsupportedHttpVersion, 505),
-            (HeadTooLong, 431),
-            (TooManyHeaders, 431),
-            (InvalidHeader, 400),
-            (FoldedHeader, 400),
-            (BareLineFeed, 400),
-            (IncompleteHead, 400),
-            (MissingHost, 400),
-            (DuplicateHost, 400),
-            (InvalidHost, 400),
-            (DuplicateContentLength, 400),
-            (InvalidContentLength, 400),
-            (LengthBesideEncoding, 400),
-            (LengthRequired, 411),
-            (BodyTooLong, 413),
-            (MissingUpgrade, 426),
-            (MissingConnectionUpgrade, 400),
-            (MethodNotGet, 405),
-            (HttpVersionTooOld, 400),
-            (MissingKey, 400),
-            (DuplicateKey, 400),
-            (InvalidKey, 400),
-            (UnsupportedVersion, 426),
-            (DuplicateVersion, 400),
-            (InvalidSubprotocols, 400),
-            (InvalidExtensions, 400),
-            (UnexpectedBody, 400),
-            (OriginNotAllowed, 403),
-        ]
-    };
-
-    #[test]
-    fn every_refusal_says_what_was_wrong_and_what_to_do() {
-        for &(error, status) in ALL {
-            assert_eq!(error.status(), status, "{error:?}");
-            let mut out = Vec::new();
-            error.response().encode(&mut out).expect("our own answers are well-formed");
-            let answer = String::from_utf8(out).unwrap();
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
-            assert!(head.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{head}");
-            assert!(head.contains("close"), "{head}");
-            assert_eq!(head.matches("\r\nConnection: ").count(), 1, "{head}");
-            assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{head}");
-            assert!(body.starts_with(&error.to_string()) && body.contains(": "), "{body}");
-            assert!(body.contains(error.section()), "{body}");
-        }
-    }
-
-    #[test]
-    fn the_headers_a_status_calls_for() {
-        let answer = |error: HandshakeError| {
-            let mut out = Vec::new();
-            error.response().encode(&mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        assert!(answer(HandshakeError::MethodNotGet).contains("\r\nAllow: GET\r\n"));
-        let upgrade_required = answer(HandshakeError::UnsupportedVersion);
-        assert!(upgrade_required.contains("\r\nUpgrade: websocket\r\n"));
-        assert!(upgrade_required.contains("\r\nSec-WebSocket-Version: 13\r\n"));
-        assert!(upgrade_required.contains("\r\nConnection: Upgrade, close\r\n"));
-    }
 
     #[test]
     fn an_error_is_one_byte() {

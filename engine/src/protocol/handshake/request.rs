@@ -1,6 +1,6 @@
 //! The client's half of the opening handshake, read in place (RFC 6455 §4.1, RFC 9112 §3).
 
-use std::mem::MaybeUninit;
+use std::{fmt, mem::MaybeUninit};
 
 use super::{AcceptKey, HandshakeError, accept_key, head, tokens};
 use crate::protocol::extension::{Offer, Offers};
@@ -41,7 +41,7 @@ pub enum HttpVersion {
 /// assert_eq!(request.check_upgrade(), Err(HandshakeError::MissingUpgrade));
 /// # Ok::<(), HandshakeError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     method: &'a str,
     target: &'a str,
@@ -54,7 +54,7 @@ pub struct Request<'a> {
 }
 
 /// What the headers say that the protocol itself asks about, gathered in one pass over them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 struct Known<'a> {
     host: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
@@ -288,7 +288,7 @@ impl<'a> Request<'a> {
         self.body
     }
 
-    /// The values of a header that is a list, as text. One that is not ASCII can hold no token.
+    /// The values of a header that is a list, as text. One that is not UTF-8 holds nothing we know.
     fn lists<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
         self.header_values(name).filter_map(|value| str::from_utf8(value).ok())
     }
@@ -308,6 +308,20 @@ impl<'a> Request<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Leaves out what may be a secret and must not end in a log: the query, and what headers say.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("version", &self.version)
+            .field("host", &self.host)
+            .field("header_count", &self.headers.len())
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -578,6 +592,15 @@ mod tests {
             assert_eq!(request.cookie("ID"), None);
             assert_eq!(request.body(), b"hello");
             assert!(!request.is_upgrade());
+        });
+    }
+
+    #[test]
+    fn a_log_line_keeps_secrets() {
+        let head = head(&["GET /chat?token=secret HTTP/1.0", "Cookie: id=secret"]);
+        with_request(&head, |request| {
+            let line = format!("{:?}", request.unwrap());
+            assert!(line.contains("/chat") && !line.contains("secret"), "{line}");
         });
     }
 

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 
 use super::{
-    ResponseError,
+    HandshakeError, ResponseError,
     header_block::{HeaderBlock, write_line},
 };
 
@@ -134,6 +134,23 @@ impl Response {
     }
 }
 
+impl HandshakeError {
+    /// The answer for the client: a sentence that says what was wrong and what to do about it, and
+    /// the headers that its status calls for. Allocates.
+    pub fn response(self) -> Response {
+        let response = Response::text(self.status(), format!("{self} ({})\n", self.section()));
+        match self.status() {
+            405 => response.header("Allow", "GET"),
+            // Upgrade is an offer to this connection only, which Connection has to say.
+            426 => response
+                .header("Upgrade", "websocket")
+                .header("Connection", "Upgrade, close")
+                .header("Sec-WebSocket-Version", "13"),
+            _ => response,
+        }
+    }
+}
+
 /// What frames the message is not for the caller to say: a wrong length is a second answer.
 const RESERVED: &[&str] = &["Content-Length", "Transfer-Encoding"];
 
@@ -257,5 +274,74 @@ mod tests {
             assert_eq!(response.encode(&mut out), Err(expected));
             assert_eq!(out, b"before");
         }
+    }
+
+    const REFUSALS: &[(HandshakeError, u16)] = {
+        use HandshakeError::*;
+        &[
+            (TlsOnPlainPort, 400),
+            (InvalidRequestLine, 400),
+            (InvalidTarget, 400),
+            (UnsupportedHttpVersion, 505),
+            (HeadTooLong, 431),
+            (TooManyHeaders, 431),
+            (InvalidHeader, 400),
+            (FoldedHeader, 400),
+            (BareLineFeed, 400),
+            (IncompleteHead, 400),
+            (MissingHost, 400),
+            (DuplicateHost, 400),
+            (InvalidHost, 400),
+            (DuplicateContentLength, 400),
+            (InvalidContentLength, 400),
+            (LengthBesideEncoding, 400),
+            (LengthRequired, 411),
+            (BodyTooLong, 413),
+            (MissingUpgrade, 426),
+            (MissingConnectionUpgrade, 400),
+            (MethodNotGet, 405),
+            (HttpVersionTooOld, 400),
+            (MissingKey, 400),
+            (DuplicateKey, 400),
+            (InvalidKey, 400),
+            (UnsupportedVersion, 426),
+            (DuplicateVersion, 400),
+            (InvalidSubprotocols, 400),
+            (InvalidExtensions, 400),
+            (UnexpectedBody, 400),
+            (OriginNotAllowed, 403),
+        ]
+    };
+
+    #[test]
+    fn every_refusal_says_what_was_wrong_and_what_to_do() {
+        for &(error, status) in REFUSALS {
+            assert_eq!(error.status(), status, "{error:?}");
+            let mut out = Vec::new();
+            error.response().encode(&mut out).expect("our own answers are well-formed");
+            let answer = String::from_utf8(out).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            assert!(head.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{head}");
+            assert!(head.contains("close"), "{head}");
+            assert_eq!(head.matches("\r\nConnection: ").count(), 1, "{head}");
+            assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{head}");
+            assert!(body.starts_with(&error.to_string()) && body.contains(": "), "{body}");
+            assert!(body.contains(error.section()), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_headers_a_status_calls_for() {
+        let answer = |error: HandshakeError| {
+            let mut out = Vec::new();
+            error.response().encode(&mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(answer(HandshakeError::MethodNotGet).contains("\r\nAllow: GET\r\n"));
+        let upgrade_required = answer(HandshakeError::UnsupportedVersion);
+        assert!(upgrade_required.contains("\r\nUpgrade: websocket\r\n"));
+        assert!(upgrade_required.contains("\r\nSec-WebSocket-Version: 13\r\n"));
+        assert!(upgrade_required.contains("\r\nConnection: Upgrade, close\r\n"));
     }
 }
