@@ -69,7 +69,11 @@ impl Receiver {
         Self {
             decoder: Decoder::new(role, Rsv::RSV1),
             assembler: Assembler::default(),
-            limits: Limits { message_len_max: 1000, continuation_count_max: 5, ..Limits::default() },
+            limits: Limits {
+                message_len_max: 1000,
+                continuation_count_max: 4,
+                ..Limits::default()
+            },
             message: Vec::new(),
             said: Vec::new(),
         }

@@ -11,9 +11,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use throng::{
-    CloseCause, Conn, Handler, Message, Request, Response, Server, Shutdown, Upgrade,
-};
+use throng::{CloseCause, Conn, Handler, Message, Request, Response, Server, Shutdown, Upgrade};
 
 /// A chat room and its page, on one port.
 #[derive(Debug, Parser)]
@@ -79,10 +77,7 @@ impl Chat {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let server = Server::builder()
-        .listen(options.listen)
-        .reactors(1)
-        .build()?;
+    let server = Server::builder().listen(options.listen).reactors(1).build()?;
     let address = server.addresses()[0].to_string();
     let driver = server.driver();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

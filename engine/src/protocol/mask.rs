@@ -43,6 +43,17 @@ impl MaskingKey {
         simd::mask_in_place(bytes, self.rotated(phase).0);
     }
 
+    /// Copies `source` to `target` and masks or unmasks it on the way: one pass where a copy is made
+    /// anyway.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ.
+    #[inline]
+    pub fn copy(self, target: &mut [u8], source: &[u8], phase: usize) {
+        simd::mask_copy(target, source, self.rotated(phase).0);
+    }
+
     /// The key to go on with after `phase` bytes of the payload.
     #[inline]
     pub fn rotated(self, phase: usize) -> Self {
@@ -63,6 +74,9 @@ mod tests {
         fn mask_twice(key: [u8; 4], phase: usize, payload: Vec<u8>) {
             let mut bytes = payload.clone();
             MaskingKey::new(key).apply(&mut bytes, phase);
+            let mut copied = vec![0; payload.len()];
+            MaskingKey::new(key).copy(&mut copied, &payload, phase);
+            prop_assert_eq!(&copied, &bytes);
             for (index, (byte, masked)) in payload.iter().zip(&bytes).enumerate() {
                 prop_assert_eq!(byte ^ key[(index + phase % 4) % 4], *masked);
             }

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     protocol::{Limits, handshake::OriginPolicy},
     reactor::HEADER_COUNT_MAX,
+    simd,
 };
 
 /// What a server is made of. Everything but an address to listen on has a default.
@@ -150,7 +151,8 @@ impl ServerBuilder {
 
         let choice =
             choose(self.driver).map_err(|error| Error::io("cannot choose a driver", error))?;
-        tracing::info!(driver = %choice.kind, reason = %choice.reason, reactors, "driver chosen");
+        let simd = simd::variant_name();
+        tracing::info!(driver = %choice.kind, reason = %choice.reason, reactors, simd, "driver chosen");
 
         let mut addresses = Vec::new();
         let mut listeners: Vec<Vec<OwnedFd>> = (0..reactors).map(|_| Vec::new()).collect();

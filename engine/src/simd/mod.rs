@@ -44,6 +44,6 @@ mod vector;
 
 pub(crate) use self::{
     mask::{mask_append, mask_copy, mask_in_place, variant_name},
-    utf8::{Utf8Error, is_utf8, valid_up_to, validate_utf8},
+    utf8::validate_utf8,
     vector::rotate,
 };

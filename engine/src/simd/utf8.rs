@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use simdutf8::{basic, compat};
+use simdutf8::basic;
 
-/// The bytes are not UTF-8. Where they go wrong, [`valid_up_to`] knows.
+/// The bytes are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Utf8Error;
 
@@ -18,23 +18,6 @@ pub(crate) fn validate_utf8(bytes: &[u8]) -> Result<&str, Utf8Error> {
         return Ok(unsafe { str::from_utf8_unchecked(bytes) });
     }
     basic::from_utf8(bytes).map_err(|_| Utf8Error)
-}
-
-/// Whether `bytes` are text: [`validate_utf8`] for those who have no use for the `str`.
-#[inline]
-pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
-    validate_utf8(bytes).is_ok()
-}
-
-/// How many bytes at the start of `bytes` are text, and whether what follows them is wrong for good.
-///
-/// `(bytes.len(), false)` is all of it. With `false` and fewer, what follows is the beginning of a
-/// character, legal so far, that more bytes may complete; with `true` nothing can mend it.
-pub(crate) fn valid_up_to(bytes: &[u8]) -> (usize, bool) {
-    match compat::from_utf8(bytes) {
-        Ok(text) => (text.len(), false),
-        Err(error) => (error.valid_up_to(), error.error_len().is_some()),
-    }
 }
 
 impl fmt::Display for Utf8Error {
@@ -76,30 +59,24 @@ mod tests {
 
     use super::*;
 
-    /// Each row: bytes, how many are valid, and whether what follows is wrong for good.
     #[test]
-    fn knows_how_far_text_goes() {
-        let rows: &[(&[u8], usize, bool)] = &[
-            (b"", 0, false),
-            (b"plain", 5, false),
-            ("κόσμε".as_bytes(), 10, false),
-            (b"\xce", 0, false),             // the first of two
-            (b"a\xe2\x82", 1, false),        // two of three
-            (b"a\xf0\x9f\x98", 1, false),    // three of four
-            (b"\xe2\x28\xa1", 0, true),      // no continuation
-            (b"abc\x80", 3, true),           // a continuation of nothing
-            (b"\xc0\xaf", 0, true),          // an overlong slash
-            (b"\xe0\x80", 0, true),          // overlong, seen from the second byte on
-            (b"\xed\xa0", 0, true),          // a surrogate, likewise
-            (b"\xed\x9f", 0, false),         // the last before the surrogates
-            (b"\xf4\x90", 0, true),          // beyond U+10FFFF, likewise
-            (b"\xf4\x8f\xbf\xbf", 4, false), // U+10FFFF
-            (b"\xf5", 0, true),              // begins nothing
+    fn tells_text_from_what_is_not() {
+        let rows: &[(&[u8], bool)] = &[
+            (b"", true),
+            (b"plain", true),
+            ("κόσμε".as_bytes(), true),
+            (b"a\xf0\x9f\x98", false),    // three of four
+            (b"\xe2\x28\xa1", false),     // no continuation
+            (b"abc\x80", false),          // a continuation of nothing
+            (b"\xc0\xaf", false),         // an overlong slash
+            (b"\xed\xa0\x80", false),     // a surrogate
+            (b"\xf4\x8f\xbf\xbf", true),  // U+10FFFF
+            (b"\xf4\x90\x80\x80", false), // beyond it
         ];
-        for &(bytes, len, wrong) in rows {
+        for &(bytes, valid) in rows {
             for padding in [0, 5, 61, 200] {
                 let padded = [&vec![b'.'; padding], bytes].concat();
-                assert_eq!(valid_up_to(&padded), (padding + len, wrong), "{padding}, {bytes:x?}");
+                assert_eq!(validate_utf8(&padded).is_ok(), valid, "{padding}, {bytes:x?}");
                 check(&padded);
             }
         }
@@ -130,15 +107,9 @@ mod tests {
         }
     }
 
-    /// All three functions against the standard library.
+    /// Against the standard library.
     fn check(bytes: &[u8]) {
-        let expected = str::from_utf8(bytes);
-        assert_eq!(validate_utf8(bytes), expected.map_err(|_| Utf8Error), "{bytes:x?}");
-        assert_eq!(is_utf8(bytes), expected.is_ok(), "{bytes:x?}");
-        let place = match expected {
-            Ok(_) => (bytes.len(), false),
-            Err(error) => (error.valid_up_to(), error.error_len().is_some()),
-        };
-        assert_eq!(valid_up_to(bytes), place, "{bytes:x?}");
+        let expected = str::from_utf8(bytes).map_err(|_| Utf8Error);
+        assert_eq!(validate_utf8(bytes), expected, "{bytes:x?}");
     }
 }

@@ -30,11 +30,9 @@
 //! assert_eq!(answer.text(), Ok("x-quick; bits=12"));
 //! ```
 
-mod rsv;
-
 use std::borrow::Cow;
 
-pub use self::rsv::Rsv;
+pub use super::Rsv;
 use crate::protocol::handshake::{HandshakeError, ResponseError, tokens};
 
 /// Something that can be agreed on in the opening handshake (RFC 6455 §9.1).
