@@ -740,14 +740,14 @@ fn is_forbidden(error: &io::Error) -> bool {
 }
 
 /// A driver, and as much of a reactor as it takes to talk to it.
-struct Stage<D> {
-    driver: D,
-    waker: Waker,
+pub(crate) struct Stage<D> {
+    pub(crate) driver: D,
+    pub(crate) waker: Waker,
     addresses: Vec<SocketAddr>,
     tokens: Slab<()>,
     witness: Witness,
     /// What finished and was not asked for yet.
-    backlog: VecDeque<Event>,
+    pub(crate) backlog: VecDeque<Event>,
     /// What sockets did not take, to be sent when they are writable.
     rests: HashMap<Token, Payload>,
     /// Who was sent to since the last `wait`.
@@ -763,7 +763,12 @@ impl<D: Driver> Stage<D> {
         let listeners = listeners.into_iter().map(OwnedFd::from).collect();
         let mut driver = make(settings, listeners, waker.clone())?;
         (0..listener_count).for_each(|listener| driver.accept(listener));
-        Ok(Self {
+        Ok(Self::around(driver, waker, addresses))
+    }
+
+    /// A stage for a driver that listens on `addresses`.
+    pub(crate) fn around(driver: D, waker: Waker, addresses: Vec<SocketAddr>) -> Self {
+        Self {
             driver,
             waker,
             addresses,
@@ -772,7 +777,7 @@ impl<D: Driver> Stage<D> {
             backlog: VecDeque::new(),
             rests: HashMap::new(),
             in_flight: HashSet::new(),
-        })
+        }
     }
 
     /// A peer, connected, accepted and attached.
@@ -789,18 +794,18 @@ impl<D: Driver> Stage<D> {
         (peer, self.attach(socket))
     }
 
-    fn attach(&mut self, socket: Socket) -> Token {
+    pub(crate) fn attach(&mut self, socket: Socket) -> Token {
         let token = self.tokens.insert(()).expect("room for a socket");
         self.submit(Op::Attach(socket), token);
         token
     }
 
-    fn submit(&mut self, op: Op, token: Token) {
+    pub(crate) fn submit(&mut self, op: Op, token: Token) {
         self.witness.hear(&op, token);
         self.driver.submit(op, token);
     }
 
-    fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
+    pub(crate) fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
         assert!(self.in_flight.insert(token), "one send a turn");
         assert!(!self.is_blocked(token), "no send before `Writable`");
         self.submit(Op::Send { payload, acknowledge }, token);
@@ -922,7 +927,7 @@ impl<D: Driver> Stage<D> {
         self.turn_at_most(TURN);
     }
 
-    fn turn_at_most(&mut self, timeout: Duration) {
+    pub(crate) fn turn_at_most(&mut self, timeout: Duration) {
         self.driver.wait(Some(timeout)).unwrap();
         self.in_flight.clear();
         while let Some((completion, _)) = self.driver.next() {
@@ -967,35 +972,49 @@ impl<D: Driver> Stage<D> {
     /// Echoes until `connections` peers came, were answered, finished and were closed.
     fn echo(&mut self, connections: usize) {
         let mut echo = Echo::default();
-        let mut closed = 0;
         let deadline = Instant::now() + SCENE;
-        while closed < connections {
-            assert!(Instant::now() < deadline, "{closed} of {connections} are through");
-            self.driver.wait(Some(TURN)).unwrap();
-            self.in_flight.clear();
-            while let Some((completion, _)) = self.driver.next() {
-                let event = Event::from(completion);
-                self.witness.see(&event);
-                match event {
-                    Event::Accepted { socket, .. } => {
-                        self.attach(socket);
-                    }
-                    Event::Received(token, bytes) => echo.say(token, &bytes),
-                    Event::Finished(token) => echo.finish(token),
-                    Event::Unsent(token, rest) => echo.say_first(token, visible(&rest)),
-                    Event::Writable(token) => echo.dirty.push(token),
-                    Event::Closed(token) => {
-                        self.tokens.remove(token).expect("a token of ours");
-                        closed += 1;
-                    }
-                    other => panic!("{other:?}"),
+        while echo.closed_count < connections {
+            assert!(Instant::now() < deadline, "{} of {connections}", echo.closed_count);
+            self.echo_turn(&mut echo, Some(TURN));
+        }
+        assert_eq!(echo.failed_count, 0);
+    }
+
+    /// One turn of an echo server.
+    pub(crate) fn echo_turn(&mut self, echo: &mut Echo, timeout: Option<Duration>) {
+        self.driver.wait(timeout).unwrap();
+        self.in_flight.clear();
+        while let Some((completion, _)) = self.driver.next() {
+            let event = Event::from(completion);
+            self.witness.see(&event);
+            match event {
+                Event::Accepted { socket, .. } => {
+                    self.attach(socket);
                 }
-                if D::FLUSH == Flush::EachCompletion {
-                    self.flush(&mut echo);
+                Event::AcceptFailed(listener, _) => self.driver.accept(listener),
+                Event::Received(token, bytes) => echo.say(token, &bytes),
+                Event::Finished(token) => echo.finish(token),
+                Event::Sent(..) => {}
+                Event::Unsent(token, rest) => echo.say_first(token, visible(&rest)),
+                Event::Writable(token) => echo.dirty.push(token),
+                Event::Failed(token, _) => {
+                    echo.failed_count += 1;
+                    // If it is closing already, that goes on.
+                    if self.witness.is_open(token) {
+                        echo.voices.remove(&token);
+                        self.submit(Op::Close, token);
+                    }
+                }
+                Event::Closed(token) => {
+                    self.tokens.remove(token).expect("a token of ours");
+                    echo.closed_count += 1;
                 }
             }
-            self.flush(&mut echo);
+            if D::FLUSH == Flush::EachCompletion {
+                self.flush(echo);
+            }
         }
+        self.flush(echo);
     }
 
     /// One send for each connection that has something to say and may; the others keep it.
@@ -1025,11 +1044,13 @@ impl<D: Driver> Stage<D> {
     }
 }
 
-/// What echoed connections have yet to say.
+/// What echoed connections have yet to say, and how many are through.
 #[derive(Default)]
-struct Echo {
+pub(crate) struct Echo {
     voices: HashMap<Token, Voice>,
     dirty: Vec<Token>,
+    pub(crate) failed_count: usize,
+    pub(crate) closed_count: usize,
 }
 
 #[derive(Default)]
@@ -1046,8 +1067,9 @@ impl Echo {
 
     /// What was to be sent already stands in front of what came since.
     fn say_first(&mut self, token: Token, bytes: &[u8]) {
-        let voice = self.voices.entry(token).or_default();
-        voice.output.splice(0..0, bytes.iter().copied());
+        if let Some(voice) = self.voices.get_mut(&token) {
+            voice.output.splice(0..0, bytes.iter().copied());
+        }
     }
 
     fn finish(&mut self, token: Token) {
@@ -1061,7 +1083,7 @@ impl Echo {
 /// A completion to keep.
 pub(crate) enum Event {
     Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
-    AcceptFailed(io::Error),
+    AcceptFailed(usize, io::Error),
     Received(Token, Vec<u8>),
     Finished(Token),
     Sent(Token, Option<Vec<u8>>),
@@ -1074,7 +1096,7 @@ pub(crate) enum Event {
 impl Event {
     fn token(&self) -> Option<Token> {
         match *self {
-            Self::Accepted { .. } | Self::AcceptFailed(_) => None,
+            Self::Accepted { .. } | Self::AcceptFailed(..) => None,
             Self::Received(token, _)
             | Self::Finished(token)
             | Self::Sent(token, _)
@@ -1092,7 +1114,7 @@ impl From<Completion<'_>> for Event {
             Completion::Accepted { listener, socket, peer } => {
                 Self::Accepted { listener, socket, peer }
             }
-            Completion::AcceptFailed { error, .. } => Self::AcceptFailed(error),
+            Completion::AcceptFailed { listener, error } => Self::AcceptFailed(listener, error),
             Completion::Received { token, bytes } => Self::Received(token, bytes.to_vec()),
             Completion::Finished { token } => Self::Finished(token),
             Completion::Sent { token, lease } => {
@@ -1113,7 +1135,7 @@ impl fmt::Debug for Event {
             Self::Accepted { listener, socket, .. } => {
                 write!(f, "Accepted {listener} {socket:?}")
             }
-            Self::AcceptFailed(error) => write!(f, "AcceptFailed {error}"),
+            Self::AcceptFailed(listener, error) => write!(f, "AcceptFailed {listener} {error}"),
             Self::Received(token, bytes) => write!(f, "Received {token:?} {} B", bytes.len()),
             Self::Finished(token) => write!(f, "Finished {token:?}"),
             Self::Sent(token, _) => write!(f, "Sent {token:?}"),
@@ -1142,6 +1164,10 @@ struct Tenant {
 }
 
 impl Witness {
+    fn is_open(&self, token: Token) -> bool {
+        self.tenants.get(&token).is_some_and(|tenant| !tenant.closing)
+    }
+
     /// What the driver is asked.
     fn hear(&mut self, op: &Op, token: Token) {
         if let Op::Attach(_) = op {
@@ -1183,7 +1209,7 @@ impl Witness {
             Event::Writable(_) => std::mem::replace(&mut tenant.blocked, false) && is_open,
             Event::Failed(..) => !std::mem::replace(&mut tenant.failed, true),
             Event::Closed(_) => tenant.closing,
-            Event::Accepted { .. } | Event::AcceptFailed(_) => true,
+            Event::Accepted { .. } | Event::AcceptFailed(..) => true,
         };
         assert!(is_lawful, "{event:?} is against the contract: {tenant:?}");
         if let Event::Closed(_) = event {

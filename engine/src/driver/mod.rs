@@ -37,7 +37,10 @@
 mod contract;
 pub(crate) mod descriptor_table;
 mod epoll;
+mod payload;
 mod probe;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod sim;
 mod socket;
 mod uring;
 

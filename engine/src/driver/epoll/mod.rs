@@ -35,7 +35,7 @@ use mio::{Events, Interest, Poll, event::Event, unix::SourceFd};
 use rustix::io::Errno;
 
 use self::{
-    pending::{Pending, failed, rest_of, sent},
+    pending::{Pending, failed},
     sockets::{Place, Sockets},
 };
 use super::{
@@ -234,11 +234,7 @@ impl Epoll {
 
     #[inline]
     fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
-        let bytes = match &payload {
-            Payload::Corked(range) => self.arena.slice(range.clone()),
-            Payload::Owned { lease, from } => &lease.bytes()[*from..],
-            Payload::Shared(bytes) => bytes,
-        };
+        let bytes = payload.bytes(&self.arena);
         let len = bytes.len();
         let corked = if let Payload::Corked(_) = payload { len } else { 0 };
         let place = self.sockets.get_mut(token.index);
@@ -252,11 +248,12 @@ impl Epoll {
         match result {
             Ok(sent_len) if sent_len == len => {
                 if acknowledge {
-                    self.pending.push(sent(token, payload));
+                    let lease = payload.into_lease();
+                    self.pending.push(Completion::Sent { token, lease });
                 }
             }
             Ok(sent_len) => {
-                let rest = rest_of(payload, sent_len, &self.arena);
+                let rest = payload.rest(sent_len, &self.arena);
                 self.block(token, rest);
             }
             Err(error) => self.fail_send(token, payload, error),
@@ -583,7 +580,7 @@ mod tests {
             }
             epoll.accept(0);
             say_address.send(address).unwrap();
-            let Event::AcceptFailed(error) = soon(&mut epoll) else { panic!() };
+            let Event::AcceptFailed(_, error) = soon(&mut epoll) else { panic!() };
             assert_eq!(error.raw_os_error(), Some(Errno::MFILE.raw_os_error()));
             epoll.wait(Some(Duration::from_millis(50))).unwrap();
             assert!(epoll.next().is_none(), "and stays silent until asked");
@@ -604,7 +601,7 @@ mod tests {
         let _peers: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
         let sockets = [accepted(&mut epoll), accepted(&mut epoll)];
         for again in [false, true] {
-            let Event::AcceptFailed(error) = soon(&mut epoll) else { panic!() };
+            let Event::AcceptFailed(_, error) = soon(&mut epoll) else { panic!() };
             assert_eq!(error.raw_os_error(), Some(Errno::NFILE.raw_os_error()));
             if again {
                 epoll.discard(sockets[0]);

@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, io};
 
 use super::super::{Completion, Payload, Token};
-use crate::pool::{Arena, Lease};
 
 /// Completions that no readiness of a socket brings about, in the order in which they came to be.
 #[derive(Default)]
@@ -37,32 +36,9 @@ impl Pending {
     }
 }
 
-/// What is left of `payload` after `len` bytes of it were sent, in a form that outlives the turn.
-///
-/// Corked bytes are copied, into an allocation: it takes a slow peer to get here.
-pub(super) fn rest_of(payload: Payload, len: usize, arena: &Arena) -> Payload {
-    match payload {
-        Payload::Corked(range) => {
-            let rest = arena.slice(range.start + len..range.end);
-            Payload::Owned { lease: Lease::detached(rest.to_vec()), from: 0 }
-        }
-        Payload::Owned { lease, from } => Payload::Owned { lease, from: from + len },
-        Payload::Shared(bytes) => Payload::Shared(bytes.slice(len..)),
-    }
-}
-
 /// `Failed`, for `token`.
 pub(super) fn failed(token: Token, error: impl Into<io::Error>) -> Finished {
     Completion::Failed { token, error: error.into() }
-}
-
-/// `Sent`, for `token`, with the buffer if `payload` was one.
-pub(super) fn sent(token: Token, payload: Payload) -> Finished {
-    let lease = match payload {
-        Payload::Owned { lease, .. } => Some(lease),
-        Payload::Corked(_) | Payload::Shared(_) => None,
-    };
-    Completion::Sent { token, lease }
 }
 
 #[cfg(test)]
@@ -70,26 +46,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-
-    #[test]
-    fn the_rest_begins_where_sending_ended() {
-        let mut arena = Arena::new(4096);
-        arena.take(10).unwrap().copy_from_slice(b"..corked..");
-        let owned = || Payload::Owned { lease: Lease::detached(b"..owned".to_vec()), from: 2 };
-        let shared = || Payload::Shared(Bytes::from_static(b"shared"));
-        let check =
-            |payload: Payload, len: usize, expected: &[u8]| match rest_of(payload, len, &arena) {
-                Payload::Corked(_) => panic!("the rest has to outlive the arena"),
-                Payload::Owned { lease, from } => assert_eq!(&lease.bytes()[from..], expected),
-                Payload::Shared(bytes) => assert_eq!(bytes, expected),
-            };
-        check(Payload::Corked(2..8), 0, b"corked");
-        check(Payload::Corked(2..8), 4, b"ed");
-        check(owned(), 0, b"owned");
-        check(owned(), 3, b"ed");
-        check(shared(), 0, b"shared");
-        check(shared(), 5, b"d");
-    }
 
     #[test]
     fn what_was_refused_comes_first() {
