@@ -162,6 +162,12 @@ impl<T> Connection<T> {
         self.extra.get_or_insert_default()
     }
 
+    /// Whether output waits for the socket: what is urgent may then pass by. What has only been
+    /// queued this turn keeps its order, the answer to the handshake before everything else.
+    pub(crate) fn output_waits(&self) -> bool {
+        self.flags.has(Flags::BLOCKED) || self.flags.has(Flags::SENDING)
+    }
+
     /// Bytes of output that wait in its outbox.
     pub(crate) fn queued_len(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len())

@@ -68,6 +68,12 @@ impl BufferPool {
         Ok(())
     }
 
+    /// Bytes on loan.
+    #[cfg(test)]
+    pub(crate) fn lent_len(&self) -> usize {
+        self.lent_len
+    }
+
     /// Takes a buffer back.
     pub(crate) fn give_back(&mut self, lease: Lease) {
         let mut bytes = lease.bytes;

@@ -80,7 +80,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
     }
 
     /// Whether a drain has come to its end.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.draining.is_some() && self.core.table.connections.len() == 0
     }
 }

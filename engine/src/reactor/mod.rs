@@ -155,6 +155,18 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         Ok(())
     }
 
+    /// How many connections it has.
+    #[cfg(test)]
+    pub(crate) fn connection_count(&self) -> usize {
+        self.core.table.connections.len()
+    }
+
+    /// Bytes of buffers that are out on loan.
+    #[cfg(test)]
+    pub(crate) fn lent_len(&self) -> usize {
+        self.core.table.pool.lent_len()
+    }
+
     /// How long the next wait may last.
     fn timeout(&self) -> Option<Duration> {
         let table = &self.core.table;

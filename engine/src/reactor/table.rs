@@ -157,8 +157,11 @@ impl<T> Turn<'_, T> {
         if conn.phase != Phase::Open {
             return Sent::Closed;
         }
+        let waits = conn.output_waits();
         let queued = match &mut conn.outbox {
-            Some(outbox) if opcode == Opcode::Pong => outbox.push_urgent(opcode, payload, pool),
+            Some(outbox) if waits && opcode == Opcode::Pong => {
+                outbox.push_urgent(opcode, payload, pool)
+            }
             _ => self.enqueue(key, &frame_header(opcode, payload.len()), payload),
         };
         match queued {
@@ -196,8 +199,11 @@ impl<T> Turn<'_, T> {
         };
         conn.flags.insert(Flags::CLEAN);
         if conn.phase == Phase::Open {
-            // The peer's code is sent back (§5.5.1).
-            self.farewell(key, &CloseFrame::encode_payload(code, ""));
+            // The peer's code is sent back (§5.5.1), behind what waits: nothing may follow a Close.
+            let payload = CloseFrame::encode_payload(code, "");
+            if self.enqueue(key, &frame_header(Opcode::Close, payload.len()), &payload).is_err() {
+                self.abort(key, CloseCause::OutOfMemory);
+            }
         }
         self.end(key, cause);
     }
@@ -211,8 +217,9 @@ impl<T> Turn<'_, T> {
             Phase::CloseSent(_) => true,
             _ => return,
         };
-        if let Some(outbox) = &mut conn.outbox
+        if conn.output_waits()
             && !close_sent
+            && let Some(outbox) = &mut conn.outbox
         {
             outbox.truncate(&mut self.table.pool);
         }
@@ -315,9 +322,10 @@ impl<T> Turn<'_, T> {
     fn farewell(&mut self, key: Key, payload: &ClosePayload) {
         let Table { connections, pool, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return };
+        let waits = conn.output_waits();
         let queued = match &mut conn.outbox {
-            Some(outbox) => outbox.push_urgent(Opcode::Close, payload, pool),
-            None => self.enqueue(key, &frame_header(Opcode::Close, payload.len()), payload),
+            Some(outbox) if waits => outbox.push_urgent(Opcode::Close, payload, pool),
+            _ => self.enqueue(key, &frame_header(Opcode::Close, payload.len()), payload),
         };
         if queued.is_err() {
             self.abort(key, CloseCause::OutOfMemory);

@@ -9,6 +9,8 @@ mod listener;
 mod message;
 mod remote;
 mod request;
+#[cfg(test)]
+mod simulation;
 
 use std::{
     fmt,
