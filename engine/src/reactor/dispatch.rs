@@ -102,7 +102,10 @@ impl<A: App> Core<A> {
                 self.settle(arena);
                 return;
             }
-            if conn.flags.has(Flags::PAUSED) {
+            if conn.flags.has(Flags::FINISHED) {
+                let mut turn = Turn { table: &mut self.table, arena };
+                turn.end(key, CloseCause::Lost(std::io::ErrorKind::UnexpectedEof));
+            } else if conn.flags.has(Flags::PAUSED) {
                 conn.flags.remove(Flags::PAUSED);
                 self.table.ops.push((Op::Resume, key));
             }
@@ -474,10 +477,12 @@ impl<A: App> Core<A> {
     fn finished(&mut self, key: Key, arena: &mut Arena) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         conn.flags.insert(Flags::FINISHED);
-        let phase = conn.phase;
+        let (phase, paused) = (conn.phase, conn.flags.has(Flags::PAUSED));
         let mut turn = Turn { table: &mut self.table, arena };
         match phase {
             Phase::Opening | Phase::Deciding | Phase::Lingering => turn.release(key, Op::Close),
+            // Input waits for its share of a turn, and came before the end: `resume` gets to it.
+            Phase::Open | Phase::CloseSent(_) if paused => {}
             // Without a closing handshake this is abnormal (§7.1.5), but a peer that stopped
             // sending may still read what is owed to it.
             Phase::Open | Phase::CloseSent(_) => {
