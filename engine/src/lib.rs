@@ -29,3 +29,17 @@ pub use self::{
 
 /// A result whose error is [`Error`], unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Not for use: what the project's own fuzz targets call.
+#[doc(hidden)]
+pub mod internal {
+    /// Bodies of fuzz targets: each takes any bytes, and panics when a law is broken.
+    pub mod fuzz {
+        pub use crate::protocol::{
+            fuzz::{decode, decode_split, mask},
+            handshake::internal::request,
+        };
+        #[cfg(any(test, fuzzing))]
+        pub use crate::server::simulation::connection;
+    }
+}

@@ -20,10 +20,15 @@
 //! * **Receiving** begins with `Attach` and goes on until [`Op::Pause`]; [`Op::Resume`] lets it go
 //!   on. After `Pause` was submitted no `Received` arrives for the token until `Resume` is, though
 //!   `Failed` may. `Finished` and `Failed` end receiving, each at most once.
-//! * **Sending.** At most one `Send` per token is in flight between two calls of `wait`. One whose
-//!   bytes all left is silent, unless it asked for an acknowledgement; one that the socket would not
-//!   take whole comes back as [`Completion::Unsent`] with what is left, and `Writable` follows when
-//!   the socket takes more. Between those two the reactor sends nothing for that token.
+//! * **Sending.** At most one `Send` per token is submitted in a flush, and none while the fate of an
+//!   acknowledged one is unknown. One whose bytes all left is silent, unless it asked for an
+//!   acknowledgement, as one with an owned buffer always does; one that the socket would not take
+//!   whole comes back as [`Completion::Unsent`] with what is left, and `Writable` follows when the
+//!   socket takes more. Between those two the reactor sends nothing for that token. `Unsent` comes
+//!   before all other completions, and no flush happens between several of them. A stretch of the
+//!   arena is sent once, to one token.
+//! * **Buffers come back.** A driver returns each owned buffer: in `Sent`, or in `Unsent` even if the
+//!   send failed or the socket is closing, before `Closed` at the latest.
 //! * **Order.** Completions for one token arrive in the order in which things happened to its socket.
 //!   Between tokens there is no order.
 //! * **Memory.** Corked bytes live in the driver's [`Arena`] and stay valid until the driver has seen

@@ -69,7 +69,7 @@ impl BufferPool {
     }
 
     /// Bytes on loan.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn lent_len(&self) -> usize {
         self.lent_len
     }

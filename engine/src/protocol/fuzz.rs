@@ -3,8 +3,8 @@
 //! The first bytes of `data` choose who receives and how the stream is cut, the rest is the stream.
 
 use super::{
-    Assembler, CloseCode, Decoder, Event, FrameHeader, Incoming, Limits, Opcode, ProtocolError,
-    Role, Rsv,
+    Assembler, CloseCode, Decoder, Event, FrameHeader, Incoming, Limits, MaskingKey, Opcode,
+    ProtocolError, Role, Rsv,
 };
 
 /// Whatever the bytes, the machines only ever answer; and a whole frame means the same to the short
@@ -30,6 +30,24 @@ pub fn decode_split(data: &[u8]) {
     let whole = setup.receive(stream, stream.len());
     assert_eq!(whole, setup.receive(stream, piece_len), "in pieces of {piece_len}");
     assert_eq!(whole, setup.receive(stream, 1), "a byte at a time");
+}
+
+/// Masked in any two pieces and at any alignment, a payload is what it is masked byte by byte.
+pub fn mask(data: &[u8]) {
+    let Some((&[a, b, c, d, start, cut], payload)) = data.split_first_chunk() else { return };
+    let payload = &payload[usize::from(start).min(payload.len())..];
+    let cut = usize::from(cut).min(payload.len());
+    let key = MaskingKey::new([a, b, c, d]);
+    let expected: Vec<u8> =
+        payload.iter().zip([a, b, c, d].iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+    let mut masked = payload.to_vec();
+    let (first, second) = masked.split_at_mut(cut);
+    key.apply(first, 0);
+    key.apply(second, cut);
+    assert_eq!(masked, expected);
+    let mut copied = vec![0; payload.len()];
+    key.copy(&mut copied, payload, 0);
+    assert_eq!(copied, expected);
 }
 
 /// A receiver of streams.

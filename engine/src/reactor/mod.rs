@@ -41,7 +41,7 @@ pub(crate) use self::{
 use crate::{
     config::Config,
     conn::Tick,
-    driver::{Driver, Flush, Socket},
+    driver::{Completion, Driver, Flush, Socket},
 };
 
 /// A driver, a table of connections, and the application they serve.
@@ -135,8 +135,10 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         let mut completions = 0;
         while let Some((completion, arena)) = self.driver.next() {
             completions += 1;
+            // What sends left over comes before all else, and is not sent on in between.
+            let settled = !matches!(completion, Completion::Unsent { .. });
             self.core.dispatch(completion, arena);
-            if D::FLUSH == Flush::EachCompletion {
+            if D::FLUSH == Flush::EachCompletion && settled {
                 self.flush();
             }
         }
@@ -156,13 +158,13 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
     }
 
     /// How many connections it has.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn connection_count(&self) -> usize {
         self.core.table.connections.len()
     }
 
     /// Bytes of buffers that are out on loan.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn lent_len(&self) -> usize {
         self.core.table.pool.lent_len()
     }
@@ -191,9 +193,6 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
                 Command::Drain(drain) => self.begin_drain(drain),
                 command => self.core.obey(command, self.driver.arena()),
             }
-            if D::FLUSH == Flush::EachCompletion {
-                self.flush();
-            }
         }
     }
 
@@ -201,9 +200,6 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
     fn finish_unfinished(&mut self) {
         for key in std::mem::take(&mut self.core.table.unfinished) {
             self.core.resume(key, self.driver.arena());
-            if D::FLUSH == Flush::EachCompletion {
-                self.flush();
-            }
         }
     }
 
@@ -214,9 +210,6 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         for index in due.drain(..) {
             let Some(key) = self.core.table.connections.key_at(index) else { continue };
             self.core.deadline(key, self.driver.arena());
-            if D::FLUSH == Flush::EachCompletion {
-                self.flush();
-            }
         }
         self.due = due;
         self.drain_some(now);

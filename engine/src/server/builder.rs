@@ -126,9 +126,14 @@ impl ServerBuilder {
     }
 
     /// Gives each reactor's thread a descriptor table of its own (`unshare(CLONE_FILES)`), so that
-    /// `RLIMIT_NOFILE` counts for each of them and not for all together. Files that other threads
-    /// open later do not exist on a reactor's thread, nor the other way round. Default: off; the
-    /// io_uring driver has no need of it, since its direct descriptors are counted by ring.
+    /// `RLIMIT_NOFILE` counts for each of them and not for all together. Default: off; the io_uring
+    /// driver has no need of it, since its direct descriptors are counted by ring.
+    ///
+    /// **Beware:** on such a thread a descriptor is a number of that thread's alone. A handler must not
+    /// pass descriptors to other threads, and must not use files that other threads opened after the
+    /// server was started: in its table that number may be a client's socket. A log file that rotates
+    /// is the treacherous case: write it on another thread. Files that were open before, such as the
+    /// standard streams, are the same in all tables, and stay open until each has closed them.
     pub fn private_descriptors(mut self, private: bool) -> Self {
         self.private_descriptors = private;
         self

@@ -9,8 +9,8 @@ mod listener;
 mod message;
 mod remote;
 mod request;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulation;
 
 use std::{
     fmt,

@@ -1,0 +1,163 @@
+//! Stories that have to end well, for any seed.
+
+use std::time::Duration;
+
+use super::{
+    LONGEST_STORY, Simulation,
+    actor::{Actor, Wire},
+    connection,
+};
+use crate::{
+    config::Config,
+    conn::{Overflow, SendQueue, Timeouts},
+    driver::sim::{Dice, End, Faults},
+    protocol::{CloseCode, Limits},
+    server::Shutdown,
+};
+
+/// Plays one story with `count` actors, to the end, and says how long it was in virtual time.
+fn play<const EACH_TURN: bool>(
+    seed: u64,
+    count: usize,
+    faults: Faults,
+    config: Config,
+) -> Duration {
+    let mut dice = Dice::new(seed);
+    let mut simulation = Simulation::<EACH_TURN>::new(seed, faults, config);
+    let mut actors: Vec<Actor> = Vec::new();
+    let mut turns = 0_u32;
+    loop {
+        while actors.len() < count && dice.chance(0.5) {
+            actors.push(Actor::new(&simulation.network, dice.roll()));
+        }
+        simulation.turn();
+        let busy = actors.iter_mut().fold(0, |busy, actor| busy + usize::from(actor.act()));
+        if actors.len() == count && busy == 0 && simulation.reactor.connection_count() == 0 {
+            break;
+        }
+        turns += 1;
+        if turns >= LONGEST_STORY {
+            let busy: Vec<_> = actors.iter().filter(|actor| actor.state != Wire::Gone).collect();
+            panic!("the story does not end at {:?}: {busy:#?}", simulation.network.now());
+        }
+    }
+    simulation.check_end();
+    for actor in &actors {
+        let closed = actor.close_code == Some(CloseCode::NORMAL);
+        // Whoever was sent a normal Close got everything it was owed before it.
+        assert!(!closed || actor.owed.is_empty(), "{} echoes are missing", actor.owed.len());
+    }
+    simulation.network.now()
+}
+
+/// Plays a story for each seed, or for the one that `THRONG_SEED` names, and names a failing one.
+fn for_seeds(seeds: std::ops::Range<u64>, story: impl Fn(u64) + std::panic::RefUnwindSafe) {
+    let replay = std::env::var("THRONG_SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let seeds = replay.map_or(seeds, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        let told = std::panic::catch_unwind(|| story(seed));
+        if let Err(panic) = told {
+            eprintln!("replay with THRONG_SEED={seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// Limits under which the scripts' longest messages pass and nothing overflows by itself.
+fn roomy() -> Config {
+    Config {
+        send_queue: SendQueue { len_max: 64 << 20, ..SendQueue::default() },
+        limits: Limits { message_len_max: 1 << 20, ..Limits::default() },
+        ..Config::default()
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_a_peer_does_nothing_is_left_behind(data: Vec<u8>) {
+        connection(&data);
+    }
+}
+
+#[test]
+fn a_kind_network_serves_everyone() {
+    for_seeds(0..10, |seed| {
+        play::<true>(seed, 20, Faults::NONE, roomy());
+        play::<false>(seed, 20, Faults::NONE, roomy());
+    });
+}
+
+#[test]
+fn a_rough_network_loses_nothing() {
+    for_seeds(100..115, |seed| {
+        play::<true>(seed, 20, Faults::ROUGH, roomy());
+        play::<false>(seed, 20, Faults::ROUGH, roomy());
+    });
+}
+
+#[test]
+fn a_hostile_network_leaks_nothing() {
+    for_seeds(200..215, |seed| {
+        play::<true>(seed, 20, Faults::HOSTILE, roomy());
+        play::<false>(seed, 20, Faults::HOSTILE, roomy());
+    });
+}
+
+#[test]
+fn small_limits_leak_nothing() {
+    for_seeds(300..315, |seed| {
+        let config = Config {
+            send_queue: SendQueue { len_max: 10_000, high_water: 1000, overflow: Overflow::Close },
+            memory_max: 300_000,
+            turn_frames_max: 2,
+            ..Config::default()
+        };
+        let faults = Faults { window: 2000, ..Faults::HOSTILE };
+        play::<true>(seed, 20, faults.clone(), config.clone());
+        play::<false>(seed, 20, faults, config);
+    });
+}
+
+#[test]
+fn thousands_of_connections_over_virtual_hours() {
+    for_seeds(400..401, |seed| {
+        let timeouts = Timeouts {
+            ping: Some(Duration::from_secs(3600)),
+            idle: Some(Duration::from_secs(4 * 3600)),
+            message: Some(Duration::from_secs(2 * 3600)),
+            ..Timeouts::default()
+        };
+        let elapsed = play::<true>(seed, 1000, Faults::ROUGH, Config { timeouts, ..roomy() });
+        assert!(elapsed > Duration::from_secs(4 * 3600), "{elapsed:?}");
+    });
+}
+
+#[test]
+fn a_drain_ends_by_its_deadline() {
+    for_seeds(500..504, |seed| {
+        let mut simulation = Simulation::<true>::new(seed, Faults::ROUGH, roomy());
+        let mut actors: Vec<_> =
+            (0..200).map(|n| Actor::new(&simulation.network, seed * 1000 + n)).collect();
+        for _ in 0..200 {
+            simulation.turn();
+            actors.iter_mut().for_each(|actor| _ = actor.act());
+        }
+        let shutdown = Shutdown {
+            code: CloseCode::SERVICE_RESTART,
+            spread: Duration::from_secs(10),
+            deadline: Duration::from_secs(20),
+        };
+        let began = simulation.network.now();
+        simulation.remote.shutdown(shutdown).expect("the mailbox has room");
+        let late = simulation.network.connect(0);
+        while !simulation.reactor.is_over() {
+            simulation.turn();
+            actors.iter_mut().for_each(|actor| _ = actor.act());
+            assert!(simulation.network.now() - began < Duration::from_secs(30));
+        }
+        assert_ne!(late.end(), Some(End::Finished), "nobody is let in any more");
+        simulation.check_end();
+    });
+}
