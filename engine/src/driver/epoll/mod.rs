@@ -24,9 +24,9 @@ mod pending;
 mod sockets;
 
 use std::{
-    collections::VecDeque,
     io,
     net::SocketAddr,
+    ops::Range,
     os::fd::{AsRawFd, OwnedFd},
     time::Duration,
 };
@@ -35,7 +35,7 @@ use mio::{Events, Interest, Poll, event::Event, unix::SourceFd};
 use rustix::io::Errno;
 
 use self::{
-    pending::{Pending, failed},
+    pending::Pending,
     sockets::{Place, Sockets},
 };
 use super::{
@@ -54,9 +54,9 @@ pub(crate) struct Epoll {
     socket_count: usize,
     sockets_max: usize,
     listeners: Vec<Listener>,
-    /// Sockets to read. The first `turn_left` of them have their turn before the next `wait`.
-    queue: VecDeque<Token>,
-    turn_left: usize,
+    /// Sockets to read. Those in `turn` have theirs before the next `wait`, those behind it after.
+    queue: Vec<Token>,
+    turn: Range<usize>,
     pending: Pending,
     buffer: Region,
     arena: Arena,
@@ -100,8 +100,8 @@ impl Epoll {
             socket_count: 0,
             sockets_max: settings.sockets_max,
             listeners: listeners.into_iter().map(listener).collect(),
-            queue: VecDeque::new(),
-            turn_left: 0,
+            queue: Vec::new(),
+            turn: 0..0,
             pending: Pending::default(),
             buffer: Region::new(settings.receive_len.min(RECEIVE_LEN_MAX)),
             arena: Arena::new(settings.arena_len),
@@ -168,31 +168,22 @@ impl Driver for Epoll {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
+        self.queue.drain(..self.turn.start);
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         events.iter().for_each(|event| self.note(event));
         self.events = events;
-        self.turn_left = self.queue.len();
+        self.turn = 0..self.queue.len();
         self.listeners.iter_mut().for_each(|listener| listener.turn_left = ACCEPTS_PER_TURN);
         Ok(())
     }
 
     #[inline]
     fn next(&mut self) -> Option<(Completion<'_>, &mut Arena)> {
-        let completion = if let Some(finished) = self.next_pending() {
-            finished
-        } else if let Some((token, read)) = self.next_read() {
-            match read {
-                Read::Bytes(len) => {
-                    let bytes = self.buffer.slice_mut(0..len);
-                    Completion::Received { token, bytes }
-                }
-                Read::Finished => Completion::Finished { token },
-                Read::Failed(error) => failed(token, error),
-                Read::Closed => Completion::Closed { token },
-            }
-        } else {
-            self.next_accepted()?
-        };
+        if let Some((token, len)) = self.read() {
+            let bytes = self.buffer.slice_mut(0..len);
+            return Some((Completion::Received { token, bytes }, &mut self.arena));
+        }
+        let completion = self.next_unread()?;
         Some((completion, &mut self.arena))
     }
 
@@ -204,6 +195,7 @@ impl Driver for Epoll {
 
 /// Submitting.
 impl Epoll {
+    #[inline(never)]
     fn attach(&mut self, token: Token, socket: Socket) {
         let Some(socket) = self.take_unattached(socket) else {
             debug_assert!(false, "{socket:?} is attached twice");
@@ -235,30 +227,40 @@ impl Epoll {
     #[inline]
     fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
         let bytes = payload.bytes(&self.arena);
-        let len = bytes.len();
-        let corked = if let Payload::Corked(_) = payload { len } else { 0 };
-        let place = self.sockets.get_mut(token.index);
-        let result = match place.as_ref().and_then(|place| Some((place, place.socket()?))) {
+        let result = match self.sockets.get_mut(token.index).and_then(|place| place.sendable()) {
+            Some(socket) => socket::send(socket, bytes),
             None => Err(Errno::BADF),
-            Some((place, _)) if place.has(Place::BLOCKED) => Ok(0),
-            Some((place, _)) if place.has(Place::FAILED) => Err(Errno::PIPE),
-            Some(_) if len == 0 => Ok(0),
-            Some((_, socket)) => socket::send(socket, bytes),
         };
+        let corked_len = if let Payload::Corked(range) = &payload { range.len() } else { 0 };
+        if acknowledge || result != Ok(bytes.len()) {
+            self.settle(token, payload, result);
+        }
+        self.finish_corked(corked_len);
+    }
+
+    /// Says what became of a send that was not just silently sent whole.
+    #[cold]
+    fn settle(&mut self, token: Token, payload: Payload, result: Result<usize, Errno>) {
+        let len = payload.bytes(&self.arena).len();
         match result {
             Ok(sent_len) if sent_len == len => {
-                if acknowledge {
-                    let lease = payload.into_lease();
-                    self.pending.push(Completion::Sent { token, lease });
-                }
+                let lease = payload.into_lease();
+                self.pending.push(Completion::Sent { token, lease });
             }
             Ok(sent_len) => {
                 let rest = payload.rest(sent_len, &self.arena);
-                self.block(token, rest);
+                self.pending.push_unsent(token, rest);
+                self.watch_for_output(token);
             }
-            Err(error) => self.fail_send(token, payload, error),
+            Err(error) => {
+                debug_assert!(!self.is_blocked(token), "{token:?} sends before `Writable`");
+                // The buffer, if there is one, goes back before the connection is lost.
+                if let Payload::Owned { .. } = payload {
+                    self.pending.push_unsent(token, payload);
+                }
+                self.fail(token, error.into());
+            }
         }
-        self.finish_corked(corked);
     }
 
     /// Counts corked bytes whose fate is known. When all are, the arena starts over, so that what is
@@ -272,18 +274,15 @@ impl Epoll {
         }
     }
 
-    /// Hands back what the socket refused, and watches out for room.
-    #[cold]
-    fn block(&mut self, token: Token, rest: Payload) {
+    /// Sees to it that `Writable` follows.
+    fn watch_for_output(&mut self, token: Token) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
-        debug_assert!(!place.has(Place::BLOCKED), "{token:?} sends between Unsent and Writable");
         let is_watched = place.has(Place::WATCHED_FOR_OUTPUT);
         place.set(Place::BLOCKED | Place::WATCHED_FOR_OUTPUT);
-        self.pending.push_unsent(token, rest);
+        let Some(source) = place.socket().map(|socket| socket.as_raw_fd()) else { return };
         if is_watched {
             return;
         }
-        let Some(source) = place.socket().map(|socket| socket.as_raw_fd()) else { return };
         let watched = self.poll.registry().reregister(
             &mut SourceFd(&source),
             pack(token),
@@ -294,21 +293,13 @@ impl Epoll {
         }
     }
 
-    /// A send that fails takes the connection with it; the buffer, if any, goes back.
-    #[cold]
-    fn fail_send(&mut self, token: Token, payload: Payload, error: Errno) {
-        if let Payload::Owned { .. } = payload {
-            self.pending.push_unsent(token, payload);
-        }
-        self.fail(token, error.into());
-    }
-
     fn shut_down(&mut self, token: Token) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
         // It fails only if the connection is gone, which reading finds out as well.
         let _ = place.socket().map(socket::shut_down_output);
     }
 
+    #[inline(never)]
     fn close(&mut self, token: Token, reset: bool) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
         let Some(socket) = place.vacate() else { return };
@@ -330,12 +321,16 @@ impl Epoll {
         Some(self.unattached.swap_remove(position))
     }
 
+    fn is_blocked(&mut self, token: Token) -> bool {
+        self.sockets.get_mut(token.index).is_some_and(|place| place.has(Place::BLOCKED))
+    }
+
     /// Says once that the connection is lost.
     fn fail(&mut self, token: Token, error: io::Error) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
         if place.socket().is_some() && !place.has(Place::FAILED) {
             place.set(Place::FAILED);
-            self.pending.push(failed(token, error));
+            self.pending.push(Completion::Failed { token, error });
         }
     }
 }
@@ -344,7 +339,7 @@ impl Epoll {
 impl Epoll {
     fn is_anything_left(&self) -> bool {
         !self.pending.is_empty()
-            || !self.queue.is_empty()
+            || self.turn.start < self.queue.len()
             || self.listeners.iter().any(|listener| listener.is_ready)
     }
 
@@ -358,13 +353,12 @@ impl Epoll {
         }
         let token = unpack(mark);
         let Some(place) = self.sockets.get_mut(token.index) else { return };
-        if place.has(Place::PAUSED | Place::FINISHED | Place::BLOCKED) {
+        if !place.is_plain() {
             self.note_special(event, token);
             return;
         }
-        let hangs_up = event.is_read_closed() || event.is_error();
-        if hangs_up || event.is_readable() {
-            place.set(if hangs_up { Place::READABLE | Place::HANGING_UP } else { Place::READABLE });
+        note_input(event, place);
+        if place.has(Place::READABLE) {
             enqueue(&mut self.queue, place, token);
         }
     }
@@ -373,23 +367,22 @@ impl Epoll {
     #[cold]
     fn note_special(&mut self, event: &Event, token: Token) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
-        let hangs_up = event.is_read_closed() || event.is_error();
-        if hangs_up || event.is_readable() {
-            place.set(if hangs_up { Place::READABLE | Place::HANGING_UP } else { Place::READABLE });
+        if place.socket().is_none() {
+            return; // nobody's
         }
-        if event.is_error() {
+        note_input(event, place);
+        if event.is_error() && place.has(Place::PAUSED | Place::FINISHED) {
             // Reading would find the error behind the last bytes, but is not to be: ask for it.
-            if place.has(Place::PAUSED | Place::FINISHED)
-                && let Some(error) = place.socket().and_then(socket::take_error)
-            {
+            if let Some(error) = place.socket().and_then(socket::take_error) {
                 self.fail(token, error);
-                return;
             }
-        } else if event.is_writable() && place.has(Place::BLOCKED) {
+            return;
+        }
+        if event.is_writable() && !event.is_error() && place.has(Place::BLOCKED) {
             place.clear(Place::BLOCKED);
             self.pending.push(Completion::Writable { token });
         }
-        if place.has(Place::READABLE) && !place.has(Place::PAUSED) {
+        if place.has(Place::READABLE) && place.readable().is_some() {
             enqueue(&mut self.queue, place, token);
         }
     }
@@ -404,13 +397,71 @@ impl Epoll {
 
 /// Taking what finished.
 impl Epoll {
-    /// The next completion that was made while submitting. Of a socket that was closed since, only
-    /// buffers come back.
+    /// Reads from the next socket that has bytes, unless something else is to be told first. Which
+    /// may come to pass on the way: a socket turns out to have come to its end.
     #[inline]
+    fn read(&mut self) -> Option<(Token, usize)> {
+        while self.pending.is_empty() {
+            let token = self.queue[self.turn.next()?];
+            let place = self.sockets.get_mut(token.index)?;
+            place.clear(Place::QUEUED);
+            let Some(socket) = place.readable() else {
+                self.pass_over(token);
+                continue;
+            };
+            let bytes = self.buffer.slice_mut(0..self.buffer.len());
+            match socket::receive(socket, bytes) {
+                Ok(len) if len > 0 => {
+                    if len == bytes.len() || place.has(Place::HANGING_UP) {
+                        enqueue(&mut self.queue, place, token);
+                    } else {
+                        place.clear(Place::READABLE);
+                    }
+                    return Some((token, len));
+                }
+                result => self.end_reading(token, result.err()),
+            }
+        }
+        None
+    }
+
+    /// Lets a socket have its turn that is not to be read (any more).
+    #[cold]
+    fn pass_over(&mut self, token: Token) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        if place.socket().is_none() {
+            self.pending.push(Completion::Closed { token }); // see `close`
+        }
+    }
+
+    /// Reading brought no bytes.
+    #[cold]
+    fn end_reading(&mut self, token: Token, error: Option<Errno>) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        place.clear(Place::READABLE);
+        match error {
+            Some(Errno::AGAIN) => {}
+            Some(error) => self.fail(token, error.into()),
+            None => {
+                place.set(Place::FINISHED);
+                self.pending.push(Completion::Finished { token });
+            }
+        }
+    }
+
+    /// The next completion that does not come with bytes.
+    #[cold]
+    fn next_unread(&mut self) -> Option<Completion<'static>> {
+        self.next_pending().or_else(|| self.next_accepted())
+    }
+
+    /// The next one that waits to be told. Of a socket that was closed since, only buffers come back.
     fn next_pending(&mut self) -> Option<Completion<'static>> {
         loop {
             let finished = self.pending.pop()?;
-            let (Completion::Writable { token } | Completion::Failed { token, .. }) = finished
+            let (Completion::Finished { token }
+            | Completion::Writable { token }
+            | Completion::Failed { token, .. }) = finished
             else {
                 return Some(finished);
             };
@@ -418,46 +469,6 @@ impl Epoll {
                 return Some(finished);
             }
         }
-    }
-
-    /// Reads from the next socket in the queue that has something.
-    #[inline]
-    fn next_read(&mut self) -> Option<(Token, Read)> {
-        while self.turn_left > 0 {
-            self.turn_left -= 1;
-            let token = self.queue.pop_front()?;
-            let place = self.sockets.get_mut(token.index)?;
-            place.clear(Place::QUEUED);
-            let Some(socket) = place.socket() else { return Some((token, Read::Closed)) };
-            if place.has(Place::PAUSED | Place::FINISHED | Place::FAILED) {
-                continue; // `resume` puts it back
-            }
-            let bytes = self.buffer.slice_mut(0..self.buffer.len());
-            let read = match socket::receive(socket, bytes) {
-                Ok(0) => {
-                    place.set(Place::FINISHED);
-                    Read::Finished
-                }
-                Ok(len) if len == bytes.len() || place.has(Place::HANGING_UP) => {
-                    enqueue(&mut self.queue, place, token);
-                    Read::Bytes(len)
-                }
-                Ok(len) => {
-                    place.clear(Place::READABLE);
-                    Read::Bytes(len)
-                }
-                Err(Errno::AGAIN) => {
-                    place.clear(Place::READABLE);
-                    continue;
-                }
-                Err(error) => {
-                    place.set(Place::FAILED);
-                    Read::Failed(error)
-                }
-            };
-            return Some((token, read));
-        }
-        None
     }
 
     /// Accepts from the next listener that has something and is not through with its turn.
@@ -495,15 +506,6 @@ impl Epoll {
     }
 }
 
-/// What reading brought.
-enum Read {
-    Bytes(usize),
-    Finished,
-    Failed(Errno),
-    /// The socket was closed while its token was in the queue.
-    Closed,
-}
-
 /// How many events one `wait` takes from the kernel; the others come with the next.
 const EVENT_COUNT: usize = 1024;
 
@@ -531,12 +533,22 @@ fn unpack(mark: mio::Token) -> Token {
 
 const _: () = assert!(Key::INDEX_BITS + Key::GENERATION_BITS <= 60 && usize::BITS == 64);
 
+/// Keeps what an event says about the input of the socket in `place`.
+#[inline]
+fn note_input(event: &Event, place: &mut Place) {
+    if event.is_read_closed() || event.is_error() {
+        place.set(Place::READABLE | Place::HANGING_UP);
+    } else if event.is_readable() {
+        place.set(Place::READABLE);
+    }
+}
+
 /// Puts `token`, whose place is `place`, at the end of the queue, unless it is there.
 #[inline]
-fn enqueue(queue: &mut VecDeque<Token>, place: &mut Place, token: Token) {
+fn enqueue(queue: &mut Vec<Token>, place: &mut Place, token: Token) {
     if !place.has(Place::QUEUED) {
         place.set(Place::QUEUED);
-        queue.push_back(token);
+        queue.push(token);
     }
 }
 
@@ -648,7 +660,7 @@ mod tests {
             assert_eq!(bytes.len(), expected);
             assert!(epoll.next().is_none());
         }
-        assert!(epoll.queue.is_empty(), "the last read was short: it is dry");
+        assert_eq!(epoll.turn.start, epoll.queue.len(), "the last read was short: it is dry");
         peer.write_all(b"more").unwrap();
         drop(peer);
         assert!(matches!(soon(&mut epoll), Event::Received(..)));

@@ -1,6 +1,6 @@
 //! What finished, or was refused, while the reactor was submitting, and waits to be taken.
 
-use std::{collections::VecDeque, io};
+use std::collections::VecDeque;
 
 use super::super::{Completion, Payload, Token};
 
@@ -34,11 +34,6 @@ impl Pending {
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
-}
-
-/// `Failed`, for `token`.
-pub(super) fn failed(token: Token, error: impl Into<io::Error>) -> Finished {
-    Completion::Failed { token, error: error.into() }
 }
 
 #[cfg(test)]

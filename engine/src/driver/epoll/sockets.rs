@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 /// copies a million of them.
 #[derive(Default)]
 pub(super) struct Sockets {
-    chunks: Vec<Box<[Place]>>,
+    chunks: Vec<Box<[Place; CHUNK_LEN]>>,
 }
 
 /// A socket's descriptor (24 bits) and flags (8 bits).
@@ -25,10 +25,10 @@ impl Sockets {
     pub(super) fn occupy(&mut self, index: u32, socket: OwnedFd) {
         let chunk = chunk_of(index);
         while self.chunks.len() <= chunk {
-            self.chunks.push(vec![Place(VACANT); CHUNK_LEN].into());
+            self.chunks.push(Box::new([Place(VACANT); CHUNK_LEN]));
         }
         let place = &mut self.chunks[chunk][offset_of(index)];
-        debug_assert_eq!(place.0, VACANT, "two sockets for the place at {index}");
+        debug_assert!(place.socket().is_none(), "two sockets for the place at {index}");
         let descriptor = socket.into_raw_fd().cast_unsigned();
         assert!(descriptor <= Self::DESCRIPTOR_MAX, "accepting bounds descriptors");
         *place = Place(descriptor);
@@ -37,13 +37,13 @@ impl Sockets {
     /// The place at `index`, unless none was ever occupied there.
     #[inline]
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Place> {
-        self.chunks.get_mut(chunk_of(index))?.get_mut(offset_of(index))
+        Some(&mut self.chunks.get_mut(chunk_of(index))?[offset_of(index)])
     }
 }
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        for place in self.chunks.iter_mut().flatten() {
+        for place in self.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut()) {
             drop(place.vacate());
         }
     }
@@ -75,6 +75,24 @@ impl Place {
         // `OwnedFd` in `occupy` and goes back into one in `vacate`, which needs `&mut self` and
         // thus the end of this borrow. It is no -1, as it has 24 bits.
         (descriptor != VACANT).then(|| unsafe { BorrowedFd::borrow_raw(descriptor.cast_signed()) })
+    }
+
+    /// Whether a socket lives here of which nothing is special: it is read when it has something.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.readable().is_some() && !self.has(Self::BLOCKED)
+    }
+
+    /// The socket, if it is to be read.
+    #[inline]
+    pub(super) fn readable(&self) -> Option<BorrowedFd<'_>> {
+        if self.has(Self::PAUSED | Self::FINISHED | Self::FAILED) { None } else { self.socket() }
+    }
+
+    /// The socket, if it is to be sent to.
+    #[inline]
+    pub(super) fn sendable(&self) -> Option<BorrowedFd<'_>> {
+        if self.has(Self::BLOCKED | Self::FAILED) { None } else { self.socket() }
     }
 
     /// Takes the socket out. Of the flags, only [`Place::QUEUED`] stays.
