@@ -23,7 +23,8 @@
 //! assert_eq!(network.now(), Duration::from_secs(60));
 //! ```
 //!
-//! Its `Sim<true>` flushes each turn and Sim<false> each completion; a reactor is tested with both.
+//! `Sim<true>` has the reactor flush each turn, `Sim<false>` after each completion: a reactor is tested
+//! with both. Where nothing is on its way and no timeout set, `wait` returns and time stands still.
 //!
 //! # What it checks
 //!
