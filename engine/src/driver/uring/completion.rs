@@ -9,7 +9,7 @@ use io_uring::cqueue;
 use rustix::{event::PollFlags, io::Errno, net::AddressFamily};
 
 use super::{
-    Event, Flight, Lent, Uring,
+    Flight, Uring,
     lookups::Lookup,
     sockets::Flags,
     submission::Submission,
@@ -21,53 +21,79 @@ use crate::{
 };
 
 impl Uring {
-    /// The next thing that the reactor should hear of.
-    #[inline]
-    pub(super) fn next_event(&mut self) -> Option<Event> {
-        loop {
-            if !self.ready.is_empty()
-                && let Some(event) = self.next_ready()
-            {
-                return Some(event);
-            }
-            let completion = self.ring.take()?;
-            if let Some(event) = self.handle(&completion) {
-                return Some(event);
-            }
-        }
-    }
-
     /// Gives a buffer whose bytes were lent back to the kernel.
     #[inline]
     pub(super) fn end_loan(&mut self) {
-        if let Lent::Buffer(id) = self.lent {
-            self.buffers.give_back(id);
+        if let Some(buffer) = self.lent.take() {
+            self.buffers.give_back(buffer);
         }
-        self.lent = Lent::Nothing;
     }
 
     /// Returns what cannot be sent any more to where it belongs.
     pub(super) fn hand_back(&mut self, token: Token, payload: Payload) {
         if let Payload::Owned { .. } = payload {
-            self.report(Completion::Unsent { token, rest: payload });
+            self.ready.push_back(Completion::Unsent { token, rest: payload });
         }
     }
 
-    /// Has the reactor hear of `completion` as soon as it asks again.
-    pub(super) fn report(&mut self, completion: Completion<'static>) {
-        self.ready.push_back(Event::Other(completion));
+    /// Whether something waits to be heard, other than the kernel's completions.
+    #[inline]
+    pub(super) fn has_ready(&self) -> bool {
+        !self.resumed.is_empty() || !self.ready.is_empty()
     }
 
+    /// Moves the bytes of a socket that was resumed to where they can be lent.
+    #[cold]
+    pub(super) fn next_resumed(&mut self) -> Option<Token> {
+        while let Some(token) = self.resumed.pop_front() {
+            let held = self.held.iter().position(|(held, _)| *held == token);
+            let state = self.sockets.find(token);
+            // Unless paused again meanwhile (then they stay held), closed or lost.
+            let silent = Flags::PAUSED.union(Flags::CLOSING).union(Flags::FAILED);
+            if let (Some(held), Some(state)) = (held, state)
+                && !state.has(silent)
+            {
+                self.lent_copy = self.held.remove(held).1;
+                return Some(token);
+            }
+        }
+        None
+    }
+
+    /// The bytes that a receive brought, and the buffer they are in: by far the most frequent case.
     #[inline]
-    fn handle(&mut self, completion: &cqueue::Entry) -> Option<Event> {
+    pub(super) fn take_bytes(&mut self, completion: &cqueue::Entry) -> Option<(Token, u16, usize)> {
+        let user_data = UserData::from_bits(completion.user_data());
+        if !user_data.is(Kind::Receive) || completion.result() <= 0 {
+            return None;
+        }
+        let buffer = cqueue::buffer_select(completion.flags())?;
+        let token = user_data.token();
+        let state = self.sockets.find_with(token, Flags::RECEIVING)?;
+        if state.has(Flags::ENDED.union(Flags::PAUSED)) {
+            return None;
+        }
+        state.clear(Flags::RECEIVING);
+        if !state.has(Flags::POLLING) {
+            self.watch(token);
+        }
+        Some((token, buffer, completion.result() as usize))
+    }
+
+    /// Everything else that can come of a completion.
+    #[inline]
+    pub(super) fn handle(&mut self, completion: &cqueue::Entry) -> Option<Completion<'static>> {
         let user_data = UserData::from_bits(completion.user_data());
         let result = outcome(completion.result());
         let Some(kind) = user_data.kind() else { return self.miss() };
         match kind {
             Kind::Poll => self.handle_poll(user_data.token(), result),
-            Kind::Receive => self.handle_receive(user_data.token(), result, completion.flags()),
-            Kind::SendEven => self.handle_send(0, user_data.index(), result),
-            Kind::SendOdd => self.handle_send(1, user_data.index(), result),
+            Kind::Receive => self.handle_receive(
+                user_data.token(),
+                result,
+                cqueue::buffer_select(completion.flags()),
+            ),
+            Kind::SendEven | Kind::SendOdd => self.handle_send(kind, user_data.index(), result),
             Kind::Writable => self.handle_writable(user_data.token(), result),
             Kind::ShutdownWrite | Kind::ShutdownBoth => {
                 self.handle_shutdown(kind, user_data.token(), result)
@@ -76,7 +102,7 @@ impl Uring {
             Kind::Close => self.handle_close(user_data.token()),
             Kind::Accept => self.handle_accept(user_data.index(), result, completion.flags()),
             Kind::PeerName => self.handle_peer_name(user_data.index(), result),
-            Kind::Wake => self.handle_wake(completion.flags()),
+            Kind::Wake => self.handle_wake(result, completion.flags()),
             Kind::Quiet => None,
         }
     }
@@ -84,9 +110,14 @@ impl Uring {
     /// A socket has something to say, or its peer is gone, or it was shut down by us: receiving will
     /// tell which. A paused one is left alone, unless it is broken.
     #[inline]
-    fn handle_poll(&mut self, token: Token, events: Result<usize, Errno>) -> Option<Event> {
-        let state = self.sockets.find(token).filter(|state| state.has(Flags::POLLING));
-        let Some(state) = state else { return self.miss() };
+    fn handle_poll(
+        &mut self,
+        token: Token,
+        events: Result<usize, Errno>,
+    ) -> Option<Completion<'static>> {
+        let Some(state) = self.sockets.find_with(token, Flags::POLLING) else {
+            return self.miss();
+        };
         state.clear(Flags::POLLING);
         if !state.has(UNINTERESTED) || is_broken(events) && !state.has(UNMOVED) {
             if let Err(errno) = events {
@@ -99,32 +130,14 @@ impl Uring {
         None
     }
 
-    #[inline]
+    /// A receive that brought no bytes, or bytes that are not wanted now.
+    #[cold]
     fn handle_receive(
         &mut self,
         token: Token,
         result: Result<usize, Errno>,
-        flags: u32,
-    ) -> Option<Event> {
-        let buffer = cqueue::buffer_select(flags);
-        let state = self.sockets.find(token).filter(|state| state.has(Flags::RECEIVING));
-        if let (Some(state), Some(buffer), Ok(len @ 1..)) = (state, buffer, result)
-            && !state.has(Flags::ENDED.union(Flags::PAUSED))
-        {
-            state.clear(Flags::RECEIVING);
-            return Some(Event::Received { token, buffer, len });
-        }
-        self.handle_receive_otherwise(token, result, buffer)
-    }
-
-    /// A receive that brought no bytes, or bytes that are not wanted now.
-    #[cold]
-    fn handle_receive_otherwise(
-        &mut self,
-        token: Token,
-        result: Result<usize, Errno>,
         buffer: Option<u16>,
-    ) -> Option<Event> {
+    ) -> Option<Completion<'static>> {
         let held = match buffer {
             Some(buffer) => {
                 let held = self.buffers.bytes(buffer, result.unwrap_or(0)).to_vec();
@@ -136,8 +149,9 @@ impl Uring {
                 Vec::new()
             }
         };
-        let state = self.sockets.find(token).filter(|state| state.has(Flags::RECEIVING));
-        let Some(state) = state else { return self.miss() };
+        let Some(state) = self.sockets.find_with(token, Flags::RECEIVING) else {
+            return self.miss();
+        };
         if result == Err(Errno::NOBUFS) && !state.has(Flags::ENDED) {
             self.counters.starved += 1;
             self.starved.push_back(token);
@@ -148,6 +162,7 @@ impl Uring {
             self.close_when_idle(token);
             return None;
         }
+        let is_deaf = !state.has(Flags::POLLING.union(Flags::PAUSED));
         match result {
             Ok(1..) => {
                 self.held.push((token, held));
@@ -155,10 +170,15 @@ impl Uring {
             }
             Ok(0) => {
                 state.set(Flags::FINISHED);
-                Some(Event::Other(Completion::Finished { token }))
+                Some(Completion::Finished { token })
             }
-            // Nothing there after all: the poll behind this receive goes on waiting.
-            Err(Errno::AGAIN | Errno::INTR) => None,
+            // Nothing there after all: the poll goes on waiting.
+            Err(Errno::AGAIN | Errno::INTR) => {
+                if is_deaf {
+                    self.watch(token);
+                }
+                None
+            }
             Err(errno) => self.fail(token, errno),
         }
     }
@@ -166,11 +186,11 @@ impl Uring {
     /// A send that did not leave whole, or that was to be acknowledged.
     fn handle_send(
         &mut self,
-        batch: usize,
+        kind: Kind,
         index: usize,
         result: Result<usize, Errno>,
-    ) -> Option<Event> {
-        let batch = &mut self.batches[batch];
+    ) -> Option<Completion<'static>> {
+        let batch = if kind == self.filling.kind { &mut self.filling } else { &mut self.flying };
         let flight = batch.flights.get_mut(index).and_then(Option::take);
         let Some(Flight { token, payload }) = flight else { return self.miss() };
         let is_open = self.sockets.find(token).is_some_and(|state| !state.has(Flags::CLOSING));
@@ -190,7 +210,7 @@ impl Uring {
                 _ => None,
             };
             let is_news = is_open || lease.is_some();
-            return is_news.then_some(Event::Other(Completion::Sent { token, lease }));
+            return is_news.then_some(Completion::Sent { token, lease });
         }
         if !is_open {
             self.hand_back(token, payload);
@@ -198,14 +218,19 @@ impl Uring {
         }
         let rest = rest_of(payload, sent, |range| batch.arena.slice(range));
         self.watch_for_room(token);
-        Some(Event::Other(Completion::Unsent { token, rest }))
+        Some(Completion::Unsent { token, rest })
     }
 
     /// There is room to send into, or the connection is lost. In the latter case the other poll
     /// fires as well, and what it leads to says so better; without one the next send will tell.
-    fn handle_writable(&mut self, token: Token, events: Result<usize, Errno>) -> Option<Event> {
-        let state = self.sockets.find(token).filter(|state| state.has(Flags::BLOCKED));
-        let Some(state) = state else { return self.miss() };
+    fn handle_writable(
+        &mut self,
+        token: Token,
+        events: Result<usize, Errno>,
+    ) -> Option<Completion<'static>> {
+        let Some(state) = self.sockets.find_with(token, Flags::BLOCKED) else {
+            return self.miss();
+        };
         state.clear(Flags::BLOCKED);
         if state.has(Flags::CLOSING) {
             self.close_when_idle(token);
@@ -213,7 +238,7 @@ impl Uring {
         }
         let is_told = state.has(Flags::POLLING.union(Flags::RECEIVING)) && is_broken(events);
         let is_news = !is_told && !state.has(Flags::FAILED);
-        is_news.then_some(Event::Other(Completion::Writable { token }))
+        is_news.then_some(Completion::Writable { token })
     }
 
     fn handle_shutdown(
@@ -221,9 +246,10 @@ impl Uring {
         kind: Kind,
         token: Token,
         result: Result<usize, Errno>,
-    ) -> Option<Event> {
-        let state = self.sockets.find(token).filter(|state| state.has(Flags::SHUTTING));
-        let Some(state) = state else { return self.miss() };
+    ) -> Option<Completion<'static>> {
+        let Some(state) = self.sockets.find_with(token, Flags::SHUTTING) else {
+            return self.miss();
+        };
         state.clear(Flags::SHUTTING);
         // A connection that is lost already cannot be shut down, but its polls end all the same.
         let failure = result.err().filter(|errno| *errno != Errno::NOTCONN);
@@ -244,18 +270,18 @@ impl Uring {
         None
     }
 
-    fn handle_abort(&mut self, token: Token) -> Option<Event> {
+    fn handle_abort(&mut self, token: Token) -> Option<Completion<'static>> {
         // Not a socket that can be reset.
         self.end_polls(token);
         None
     }
 
-    fn handle_close(&mut self, token: Token) -> Option<Event> {
+    fn handle_close(&mut self, token: Token) -> Option<Completion<'static>> {
         if self.sockets.find(token).is_none() {
             return self.miss();
         }
         self.sockets.remove(token);
-        Some(Event::Other(Completion::Closed { token }))
+        Some(Completion::Closed { token })
     }
 
     fn handle_accept(
@@ -263,7 +289,7 @@ impl Uring {
         index: usize,
         result: Result<usize, Errno>,
         flags: u32,
-    ) -> Option<Event> {
+    ) -> Option<Completion<'static>> {
         let Some(listener) = self.listeners.get_mut(index) else { return self.miss() };
         listener.is_armed &= cqueue::more(flags);
         let wanted = listener.is_wanted;
@@ -273,7 +299,7 @@ impl Uring {
         {
             listener.is_wanted = false;
             let error = errno.into();
-            return Some(Event::Other(Completion::AcceptFailed { listener: index, error }));
+            return Some(Completion::AcceptFailed { listener: index, error });
         }
         let address_len = listener.address_len;
         self.arm_listener(index);
@@ -287,10 +313,14 @@ impl Uring {
             return None;
         }
         let socket = Socket(slot);
-        Some(Event::Other(Completion::Accepted { listener: index, socket, peer: None }))
+        Some(Completion::Accepted { listener: index, socket, peer: None })
     }
 
-    fn handle_peer_name(&mut self, index: usize, result: Result<usize, Errno>) -> Option<Event> {
+    fn handle_peer_name(
+        &mut self,
+        index: usize,
+        result: Result<usize, Errno>,
+    ) -> Option<Completion<'static>> {
         let Some((Lookup { slot, listener }, bytes)) = self.lookups.end(index) else {
             return self.miss();
         };
@@ -300,45 +330,35 @@ impl Uring {
             // This kernel cannot tell (Linux before 6.7), or not for this kind of socket.
             self.listeners[listener].address_len = None;
         }
-        Some(Event::Other(Completion::Accepted { listener, socket: Socket(slot), peer }))
+        Some(Completion::Accepted { listener, socket: Socket(slot), peer })
     }
 
-    fn handle_wake(&mut self, flags: u32) -> Option<Event> {
-        if !cqueue::more(flags) {
-            self.watch_waker();
-        }
-        None
-    }
-
-    /// What waits to be heard, and still should be.
-    #[cold]
-    fn next_ready(&mut self) -> Option<Event> {
-        while let Some(event) = self.ready.pop_front() {
-            let Event::Held { token } = event else { return Some(event) };
-            let is_held = self.held.iter().any(|(held, _)| *held == token);
-            let state = self.sockets.find(token);
-            // Unless paused again meanwhile (then it stays held), closed or lost.
-            let silent = Flags::PAUSED.union(Flags::CLOSING).union(Flags::FAILED);
-            if is_held && state.is_some_and(|state| !state.has(silent)) {
-                return Some(event);
-            }
+    fn handle_wake(
+        &mut self,
+        result: Result<usize, Errno>,
+        flags: u32,
+    ) -> Option<Completion<'static>> {
+        match result {
+            _ if cqueue::more(flags) => {}
+            Ok(_) => self.watch_waker(),
+            Err(errno) => self.failure = Some(errno),
         }
         None
     }
 
     /// The connection is lost: said once.
-    fn fail(&mut self, token: Token, errno: Errno) -> Option<Event> {
+    fn fail(&mut self, token: Token, errno: Errno) -> Option<Completion<'static>> {
         let state = self.sockets.find(token)?;
         if state.has(Flags::FAILED.union(Flags::CLOSING)) {
             return None;
         }
         state.set(Flags::FAILED);
-        Some(Event::Other(Completion::Failed { token, error: errno.into() }))
+        Some(Completion::Failed { token, error: errno.into() })
     }
 
     /// A completion that nobody waits for: it should not happen, and it harms nobody.
     #[cold]
-    fn miss(&mut self) -> Option<Event> {
+    fn miss(&mut self) -> Option<Completion<'static>> {
         self.counters.stale += 1;
         None
     }

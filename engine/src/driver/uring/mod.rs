@@ -39,6 +39,7 @@ use std::{collections::VecDeque, fmt, io, mem, os::fd::AsFd, os::fd::OwnedFd, ti
 
 use io_uring::opcode;
 use rustix::{
+    io::Errno,
     net::{AddressFamily, getsockname},
     process::{Resource, getrlimit},
 };
@@ -62,21 +63,28 @@ pub(crate) struct Uring {
     slot_count: u32,
     sockets: Sockets,
     buffers: BufferRing,
-    /// What the last `Received` lent.
-    lent: Lent,
+    /// The buffer that the last `Received` lent.
+    lent: Option<u16>,
+    /// What it lent if there was no buffer any more.
+    lent_copy: Vec<u8>,
     /// Sockets with something to receive, waiting for a buffer.
     starved: VecDeque<Token>,
     /// What arrived for paused sockets while the pause was on its way. A copy: a buffer kept for a
     /// socket at rest would be one less for all the others.
     held: Vec<(Token, Vec<u8>)>,
-    /// What is being filled, and what the kernel has been told of, in turns.
-    batches: [Batch; 2],
-    filling: usize,
-    /// Events that come of something else than the next completion in the queue.
-    ready: VecDeque<Event>,
+    /// Whose held bytes are to be heard now.
+    resumed: VecDeque<Token>,
+    /// What comes of something else than the next completion in the queue.
+    ready: VecDeque<Completion<'static>>,
+    /// What this turn wants to send.
+    filling: Batch,
+    /// What the kernel was told to send, and has not yet told us all about.
+    flying: Batch,
     listeners: Vec<Listener>,
     lookups: Lookups,
     waker: Waker,
+    /// Why the waker cannot be watched any more.
+    failure: Option<Errno>,
     counters: Counters,
 }
 
@@ -107,17 +115,17 @@ impl Uring {
         listeners: Vec<OwnedFd>,
         waker: Waker,
     ) -> io::Result<Self> {
-        Self::with_queues(settings, listeners, waker, SUBMISSION_COUNT, COMPLETION_COUNT)
+        let ring = Ring::new(&ring::FLAVOURS, SUBMISSION_COUNT, COMPLETION_COUNT)?;
+        Self::on(ring, settings, listeners, waker)
     }
 
-    fn with_queues(
+    /// As `new`, on a ring of the caller's making.
+    fn on(
+        ring: Ring,
         settings: &Settings,
         listeners: Vec<OwnedFd>,
         waker: Waker,
-        submission_count: u32,
-        completion_count: u32,
     ) -> io::Result<Self> {
-        let ring = Ring::new(submission_count, completion_count)?;
         if let Some(opcode) = ring.missing(&OPCODES)? {
             let problem = format!("io_uring does not know operation {opcode}");
             return Err(io::Error::new(io::ErrorKind::Unsupported, problem));
@@ -132,15 +140,18 @@ impl Uring {
             slot_count,
             sockets: Sockets::default(),
             buffers,
-            lent: Lent::Nothing,
+            lent: None,
+            lent_copy: Vec::new(),
             starved: VecDeque::new(),
             held: Vec::new(),
-            batches: [Batch::new(settings.arena_len), Batch::new(settings.arena_len)],
-            filling: 0,
+            resumed: VecDeque::new(),
             ready: VecDeque::new(),
+            filling: Batch::new(Kind::SendEven, settings.arena_len),
+            flying: Batch::new(Kind::SendOdd, settings.arena_len),
             listeners: Vec::new(),
             lookups: Lookups::default(),
             waker,
+            failure: None,
             counters: Counters::default(),
         };
         for descriptor in listeners {
@@ -189,8 +200,8 @@ impl Uring {
     /// every completion, or the kernel not every submission, the current one is filled further.
     fn turn_over(&mut self) {
         if self.ring.is_settled() {
-            self.filling = 1 - self.filling;
-            self.batches[self.filling].clear();
+            mem::swap(&mut self.filling, &mut self.flying);
+            self.filling.clear();
         }
     }
 }
@@ -221,10 +232,13 @@ impl Driver for Uring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if let Some(errno) = self.failure {
+            return Err(errno.into());
+        }
         self.end_loan();
         self.feed_the_starved();
         self.turn_over();
-        if self.ready.is_empty() && !self.ring.has_completions() {
+        if !self.has_ready() && !self.ring.has_completions() {
             let want = u32::from(timeout != Some(Duration::ZERO));
             return self.ring.enter(want, timeout);
         }
@@ -234,27 +248,31 @@ impl Driver for Uring {
     #[inline]
     fn next(&mut self) -> Option<(Completion<'_>, &mut Arena)> {
         self.end_loan();
-        let event = self.next_event()?;
-        let arena = &mut self.batches[self.filling].arena;
-        let completion = match event {
-            Event::Received { token, buffer, len } => {
-                self.lent = Lent::Buffer(buffer);
-                Completion::Received { token, bytes: self.buffers.bytes(buffer, len) }
+        loop {
+            if self.has_ready() {
+                if let Some(token) = self.next_resumed() {
+                    let bytes = &mut self.lent_copy;
+                    return Some((Completion::Received { token, bytes }, &mut self.filling.arena));
+                }
+                if let Some(completion) = self.ready.pop_front() {
+                    return Some((completion, &mut self.filling.arena));
+                }
             }
-            Event::Held { token } => {
-                let index = self.held.iter().position(|(held, _)| *held == token)?;
-                self.lent = Lent::Held(self.held.remove(index).1);
-                let Lent::Held(bytes) = &mut self.lent else { return None };
-                Completion::Received { token, bytes }
+            let completion = self.ring.take()?;
+            if let Some((token, buffer, len)) = self.take_bytes(&completion) {
+                self.lent = Some(buffer);
+                let bytes = self.buffers.bytes(buffer, len);
+                return Some((Completion::Received { token, bytes }, &mut self.filling.arena));
             }
-            Event::Other(completion) => completion,
-        };
-        Some((completion, arena))
+            if let Some(completion) = self.handle(&completion) {
+                return Some((completion, &mut self.filling.arena));
+            }
+        }
     }
 
     #[inline]
     fn arena(&mut self) -> &mut Arena {
-        &mut self.batches[self.filling].arena
+        &mut self.filling.arena
     }
 }
 
@@ -296,32 +314,11 @@ impl fmt::Debug for Uring {
     }
 }
 
-/// Something to tell the reactor, before it borrows.
-#[derive(Debug)]
-enum Event {
-    Received {
-        token: Token,
-        buffer: u16,
-        len: usize,
-    },
-    /// The bytes in `held`.
-    Held {
-        token: Token,
-    },
-    Other(Completion<'static>),
-}
-
-/// What the reactor may be looking at.
-#[derive(Debug)]
-enum Lent {
-    Nothing,
-    Buffer(u16),
-    Held(Vec<u8>),
-}
-
 /// Output of one turn, on its way.
 #[derive(Debug)]
 struct Batch {
+    /// Tells the two batches apart.
+    kind: Kind,
     arena: Arena,
     /// In the order of submission; a send's completion names its place here. Those that left in
     /// silence stay until the batch is cleared.
@@ -336,8 +333,8 @@ struct Flight {
 }
 
 impl Batch {
-    fn new(arena_len: usize) -> Self {
-        Self { arena: Arena::new(arena_len), flights: Vec::new() }
+    fn new(kind: Kind, arena_len: usize) -> Self {
+        Self { kind, arena: Arena::new(arena_len), flights: Vec::new() }
     }
 
     fn clear(&mut self) {

@@ -35,10 +35,14 @@ pub(super) struct Ring {
 
 impl Ring {
     /// A ring with `submission_count` entries one way and `completion_count` the other, to be used
-    /// by this thread only. Asks for all that helps, and for less where the kernel is older.
-    pub(super) fn new(submission_count: u32, completion_count: u32) -> io::Result<Self> {
+    /// by this thread only: of the first of `flavours` that the kernel knows.
+    pub(super) fn new(
+        flavours: &[Flavour],
+        submission_count: u32,
+        completion_count: u32,
+    ) -> io::Result<Self> {
         let mut ring = Err(Errno::INVAL.into());
-        for flavour in FLAVOURS {
+        for flavour in flavours {
             let mut builder = IoUring::builder();
             builder.setup_cqsize(completion_count).setup_submit_all().dontfork();
             flavour(&mut builder);
@@ -101,11 +105,13 @@ impl Ring {
     #[inline]
     pub(super) fn push(&mut self, submission: Submission) {
         let entry = submission.into_entry();
+        if self.submissions.is_full() && !self.make_room() {
+            return self.late.push_back(entry);
+        }
         // SAFETY: what a submission refers to stays valid until its completion; that is the promise
         // of the type.
-        if unsafe { self.submissions.push(&entry) }.is_err() {
-            self.push_late(entry);
-        }
+        let pushed = unsafe { self.submissions.push(&entry) };
+        debug_assert!(pushed.is_ok(), "there is room");
     }
 
     /// The next completion.
@@ -189,16 +195,17 @@ impl Ring {
         }
     }
 
-    /// Makes room for `entry`, or has it wait in line.
+    /// Passes on what is queued, ahead of time. Says whether there is room now.
     #[cold]
-    fn push_late(&mut self, entry: squeue::Entry) {
-        self.late.push_back(entry);
+    #[inline(never)]
+    fn make_room(&mut self) -> bool {
         if self.completions.len() > self.completions.capacity() / 2 {
             self.early.extend(&mut *self.completions);
         }
         // A kernel that refuses, or worse, is met again in the next `wait`, which can say so.
         let _ = self.call(0, None);
         self.fill_up();
+        !self.submissions.is_full()
     }
 
     /// Moves late submissions to where there is room now.
@@ -227,8 +234,11 @@ impl Drop for Ring {
     }
 }
 
-/// What to ask for, the best first: each needs an older kernel than the one before.
-const FLAVOURS: [fn(&mut io_uring::Builder); 4] = [
+/// What to ask a kernel for when a ring is set up.
+pub(super) type Flavour = fn(&mut io_uring::Builder);
+
+/// The best first: each is for an older kernel than the one before.
+pub(super) const FLAVOURS: [Flavour; 4] = [
     |builder| {
         let builder = builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
         builder.setup_no_sqarray(); // Linux 6.6

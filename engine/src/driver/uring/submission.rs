@@ -12,7 +12,7 @@ use rustix::{
 };
 
 use super::{
-    Event, Flight, Uring,
+    Flight, Uring,
     buffer_ring::BufferRing,
     sockets::Flags,
     user_data::{Kind, UserData},
@@ -39,13 +39,13 @@ impl Uring {
     #[inline]
     pub(super) fn receive(&mut self, token: Token) {
         let Some(state) = self.sockets.find(token) else { return };
+        let slot = state.slot();
+        let is_polling = state.has(Flags::POLLING);
         state.set(Flags::RECEIVING);
         if !self.buffers.reserve() {
             self.counters.starved += 1;
             return self.starved.push_back(token);
         }
-        let slot = state.slot();
-        let is_polling = state.has(Flags::POLLING);
         state.set(Flags::POLLING);
         self.ring.push(Submission::receive(slot, token, self.buffers.buffer_len()));
         if !is_polling {
@@ -103,7 +103,7 @@ impl Uring {
     }
 
     /// Watches for something to receive.
-    fn watch(&mut self, token: Token) {
+    pub(super) fn watch(&mut self, token: Token) {
         let Some(state) = self.sockets.find(token) else { return };
         state.set(Flags::POLLING);
         let slot = state.slot();
@@ -125,7 +125,7 @@ impl Uring {
         }
         let is_idle = !state.has(Flags::POLLING.union(Flags::RECEIVING).union(Flags::ENDED));
         for _ in self.held.iter().filter(|(held, _)| *held == token) {
-            self.ready.push_back(Event::Held { token });
+            self.resumed.push_back(token);
         }
         if is_idle {
             self.watch(token);
@@ -140,14 +140,13 @@ impl Uring {
             return self.hand_back(token, payload);
         }
         let slot = state.slot();
-        let batch = &mut self.batches[self.filling];
+        let batch = &mut self.filling;
         let bytes = match &payload {
             Payload::Corked(range) => batch.arena.slice(range.clone()),
             Payload::Owned { lease, from } => &lease.bytes()[*from..],
             Payload::Shared(bytes) => bytes,
         };
-        let kind = if self.filling == 0 { Kind::SendEven } else { Kind::SendOdd };
-        let user_data = UserData::of_index(kind, batch.flights.len());
+        let user_data = UserData::of_index(batch.kind, batch.flights.len());
         // SAFETY: the batch keeps the payload until the send is over, and none of the three kinds
         // moves its bytes when the payload itself is moved: an arena never does, a lease and a
         // `Bytes` point to the heap.
@@ -238,9 +237,10 @@ impl Submission {
     ) -> Self {
         let flags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL).bits();
         let flags = flags | RecvFlags::WAITALL.bits();
-        let entry = opcode::Send::new(types::Fixed(slot), bytes.as_ptr(), bytes.len() as u32)
-            .flags(flags as i32)
-            .build();
+        // The kernel sends less than 2 GiB at a time, so that much is short in any case.
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let entry =
+            opcode::Send::new(types::Fixed(slot), bytes.as_ptr(), len).flags(flags as i32).build();
         if acknowledge {
             Self::new(entry, user_data)
         } else {

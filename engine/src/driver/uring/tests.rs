@@ -1,9 +1,10 @@
 //! The driver over real loopback sockets. Each wait is bounded, so that a bug fails instead of hangs.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -24,7 +25,17 @@ mod contract_when_all_is_scarce {
 
     contract_tests!(|settings: &Settings, listeners, waker| {
         let settings = Settings { receive_count: 2, receive_len: 1000, ..settings.clone() };
-        Uring::with_queues(&settings, listeners, waker, 4, 8)
+        Uring::on(Ring::new(&ring::FLAVOURS, 4, 8)?, &settings, listeners, waker)
+    });
+}
+
+/// The same on a ring such as Linux 5.19 had.
+mod contract_on_an_old_kernel {
+    use super::*;
+
+    contract_tests!(|settings: &Settings, listeners, waker| {
+        let ring = Ring::new(&ring::FLAVOURS[3..], SUBMISSION_COUNT, COMPLETION_COUNT)?;
+        Uring::on(ring, settings, listeners, waker)
     });
 }
 
@@ -495,6 +506,103 @@ fn one_socket_does_not_keep_the_others_from_their_turn() {
     writer.join().unwrap();
 }
 
+/// Sockets that come, talk, pause, fall silent, close or are cut off, in no order at all, on queues
+/// and buffers that are far too small: every one comes to its end, and nothing is left behind.
+#[test]
+fn nothing_is_left_of_a_busy_life() {
+    const PEERS: u32 = 300;
+    let settings = Settings { receive_count: 4, receive_len: 512, ..Settings::default() };
+    let mut server = Server::with_listeners(&settings, &["127.0.0.1:0"], (8, 16));
+    server.driver.accept(0);
+    let address = server.addresses[0];
+    let peers = std::thread::spawn(move || {
+        let mut dice = Dice(0x5eed);
+        let mut crowd: Vec<TcpStream> = Vec::new();
+        for _ in 0..PEERS {
+            crowd.push(TcpStream::connect(address).unwrap());
+            for _ in 0..3 {
+                let index = dice.roll(crowd.len());
+                crowd[index].set_nonblocking(true).unwrap();
+                match dice.roll(8) {
+                    0 => drop(crowd.swap_remove(index)),
+                    1 => reset(crowd.swap_remove(index)),
+                    2 => drop(crowd[index].shutdown(Shutdown::Write)),
+                    3 => drop(crowd[index].read(&mut [0; 4096])),
+                    _ => drop(crowd[index].write(&[1; 2000][..dice.roll(2000)])),
+                }
+                if crowd.is_empty() {
+                    break;
+                }
+            }
+        }
+        crowd
+    });
+
+    let mut dice = Dice(0xd1ce);
+    let mut open: Vec<Token> = Vec::new();
+    let mut blocked: HashSet<Token> = HashSet::new();
+    let (mut accepted, mut gone) = (0, 0);
+    let start = Instant::now();
+    while gone < PEERS {
+        assert!(start.elapsed() < PATIENCE, "{accepted} came, {gone} went");
+        server.driver.wait(Some(BRIEFLY)).unwrap();
+        while let Some((completion, _)) = server.driver.next() {
+            match Seen::from(completion) {
+                Seen::Accepted(_, socket, _) => {
+                    accepted += 1;
+                    if dice.roll(20) == 0 {
+                        server.driver.discard(socket);
+                        gone += 1;
+                        continue;
+                    }
+                    let token = Token { index: accepted % 1000, generation: accepted };
+                    open.push(token);
+                    server.driver.submit(Op::Attach(socket), token);
+                }
+                Seen::Unsent(token, _) => drop(blocked.insert(token)),
+                Seen::Writable(token) => assert!(blocked.remove(&token)),
+                Seen::Failed(token, _) => {
+                    open.retain(|it| *it != token);
+                    server.driver.submit(Op::Close, token);
+                }
+                Seen::Closed(_) => gone += 1,
+                Seen::Received(token, _) => assert!(open.contains(&token)),
+                Seen::Finished(_) | Seen::Sent(..) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut silent = blocked.clone();
+        for _ in 0..dice.roll(6).min(open.len()) {
+            let index = dice.roll(open.len());
+            let token = open[index];
+            let op = match dice.roll(12) {
+                0 => Op::Pause,
+                1 | 2 => Op::Resume,
+                3 => Op::Shutdown,
+                4 => Op::Close,
+                5 => Op::Abort,
+                roll if silent.insert(token) => {
+                    let payload = Payload::Shared(vec![2; 1 << (2 * roll)].into());
+                    Op::Send { payload, acknowledge: roll % 2 == 0 }
+                }
+                _ => continue,
+            };
+            if matches!(op, Op::Close | Op::Abort) {
+                open.swap_remove(index);
+            }
+            server.driver.submit(op, token);
+            if open.is_empty() {
+                break;
+            }
+        }
+    }
+    drop(peers.join().unwrap());
+    server.expect_silence();
+    assert_eq!(server.driver.counters().stale, 0);
+    assert_eq!(server.driver.held, []);
+    assert!((0..4).all(|_| server.driver.buffers.reserve()), "every buffer came back");
+}
+
 #[test]
 fn waking_ends_a_wait_each_time() {
     let mut server = Server::new(&Settings::default());
@@ -522,6 +630,19 @@ fn a_ring_that_is_dropped_lets_go_of_its_port() {
         assert!(TcpStream::connect(address).is_err());
         let end = client.read(&mut [0; 8]);
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    }
+}
+
+/// Rolls the same every time.
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `sides`.
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
     }
 }
 
@@ -566,7 +687,8 @@ impl Server {
         let addresses = listeners.iter().map(|it| it.local_addr().unwrap()).collect();
         let descriptors = listeners.into_iter().map(OwnedFd::from).collect();
         let waker = Waker::new().unwrap();
-        let driver = Uring::with_queues(settings, descriptors, waker, queues.0, queues.1).unwrap();
+        let ring = Ring::new(&ring::FLAVOURS, queues.0, queues.1).unwrap();
+        let driver = Uring::on(ring, settings, descriptors, waker).unwrap();
         Self { driver, addresses, next_index: 0 }
     }
 
@@ -604,7 +726,7 @@ impl Server {
 
     /// Shows completions to `is_done` until it says so.
     fn run(&mut self, what: &str, mut is_done: impl FnMut(&mut Uring, Seen) -> bool) {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         while start.elapsed() < PATIENCE {
             self.driver.wait(Some(PATIENCE)).unwrap();
             while let Some((completion, _)) = self.driver.next() {
