@@ -93,6 +93,11 @@ impl BufferRing {
         is_free
     }
 
+    /// Whether a buffer is left to be promised.
+    pub(super) fn has_free(&self) -> bool {
+        self.free > 0
+    }
+
     /// A receive ended and took no buffer.
     #[inline]
     pub(super) fn release(&mut self) {
@@ -131,7 +136,7 @@ mod tests {
         ring.release();
         assert!(ring.reserve() && !ring.reserve());
         ring.give_back(2);
-        assert!(ring.reserve() && !ring.reserve());
+        assert!(ring.has_free() && ring.reserve() && !ring.has_free());
     }
 
     #[test]

@@ -55,8 +55,9 @@ impl Uring {
 
     /// Goes on with the sockets that found all buffers taken, the first in line first.
     pub(super) fn feed_the_starved(&mut self) {
-        for _ in 0..self.starved.len() {
-            let Some(token) = self.starved.pop_front() else { return };
+        while self.buffers.has_free()
+            && let Some(token) = self.starved.pop_front()
+        {
             let Some(state) = self.sockets.find(token) else { continue };
             state.clear(Flags::RECEIVING);
             if !state.has(Flags::ENDED.union(Flags::PAUSED)) {
