@@ -36,7 +36,6 @@
 //!   the completion arrives, whatever became of the connection.
 //! * **Fairness.** One `Received` lends at most [`RECEIVE_LEN_MAX`] bytes, and a socket with more to
 //!   say waits until the others have had their turn.
-#![allow(dead_code)] // the skeleton: removed when every part is in place
 
 #[cfg(test)]
 mod contract;
@@ -222,11 +221,6 @@ impl Waker {
     /// The descriptor that a driver watches (readable once woken).
     pub(crate) fn descriptor(&self) -> &Arc<OwnedFd> {
         &self.0
-    }
-
-    /// Forgets past wake-ups.
-    pub(crate) fn clear(&self) {
-        let _ = rustix::io::read(&*self.0, &mut [0_u8; 8]);
     }
 }
 

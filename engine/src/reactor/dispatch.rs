@@ -21,7 +21,8 @@ impl<A: App> Core<A> {
             Completion::Accepted { socket, .. } if self.leaving => {
                 self.accepted.push(Accepted::Discard(socket));
             }
-            Completion::Accepted { socket, peer, .. } => {
+            Completion::Accepted { listener, socket, peer } => {
+                tracing::trace!(listener, ?peer, "accepted");
                 let mut connection = Connection::new(self.table.now);
                 if let Some(address) = peer {
                     connection.set_peer(address);

@@ -126,11 +126,6 @@ impl Peer {
         let connection = &world.connections[self.id];
         connection.arriving_len + connection.unreceived.len()
     }
-
-    /// The address the engine sees.
-    pub(crate) fn address(&self) -> SocketAddr {
-        address(self.id)
-    }
 }
 
 impl fmt::Debug for Peer {
