@@ -54,6 +54,9 @@ struct Options {
     /// Panic on receiving this text, to show that nobody else notices.
     #[arg(long, value_name = "TEXT")]
     panic_on: Option<String>,
+    /// Give each reactor a descriptor table of its own, past RLIMIT_NOFILE for all of them (epoll).
+    #[arg(long)]
+    private_descriptors: bool,
     /// Send each message to every connection instead of back.
     #[arg(long)]
     broadcast: bool,
@@ -126,6 +129,7 @@ fn build(options: &Options) -> Result<Server, Box<dyn std::error::Error>> {
     };
     let mut builder = Server::builder()
         .pin(options.pin.clone())
+        .private_descriptors(options.private_descriptors)
         .origin(origin)
         .limits(Limits {
             message_len_max: options.max_message,
