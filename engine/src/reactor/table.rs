@@ -150,9 +150,10 @@ impl<T> Turn<'_, T> {
         count
     }
 
-    /// Sends a ping or a pong. Where data waits a pong goes before it, and replaces one that waits.
+    /// Sends a ping or a pong. Where data waits a pong goes before it, and replaces one that waits;
+    /// a ping goes behind it, and is dropped if the send queue is full.
     pub(crate) fn control(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
-        let Table { connections, pool, .. } = &mut *self.table;
+        let Table { connections, pool, config, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Sent::Closed };
         if conn.phase != Phase::Open {
             return Sent::Closed;
@@ -162,6 +163,7 @@ impl<T> Turn<'_, T> {
             Some(outbox) if waits && opcode == Opcode::Pong => {
                 outbox.push_urgent(opcode, payload, pool)
             }
+            Some(outbox) if outbox.len() > config.send_queue.len_max => return Sent::Dropped,
             _ => self.enqueue(key, &frame_header(opcode, payload.len()), payload),
         };
         match queued {
