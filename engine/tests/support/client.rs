@@ -14,6 +14,8 @@ use super::{Frame, PATIENCE};
 /// One connection to a server.
 pub(crate) struct Client {
     socket: Socket,
+    /// What the next read goes to.
+    room: Vec<u8>,
     received: Vec<u8>,
     /// What of `received` has been taken.
     taken_len: usize,
@@ -72,7 +74,7 @@ impl Client {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let _ = socket.set_tcp_nodelay(true); // a Unix socket knows no delay
-        Self { socket, received: Vec::new(), taken_len: 0 }
+        Self { socket, room: vec![0; 64 * 1024], received: Vec::new(), taken_len: 0 }
     }
 
     /// Does the opening handshake.
@@ -232,20 +234,16 @@ impl Client {
 
     /// Receives what there is, and says how much that was.
     fn receive(&mut self) -> io::Result<usize> {
-        if self.taken_len == self.received.len() {
-            self.received.clear();
-            self.taken_len = 0;
-        }
-        let start = self.received.len();
-        self.received.resize(start + 64 * 1024, 0);
-        let outcome = loop {
-            match self.socket.read(&mut self.received[start..]) {
+        self.received.drain(..self.taken_len);
+        self.taken_len = 0;
+        let received = loop {
+            match self.socket.read(&mut self.room) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                outcome => break outcome,
+                outcome => break outcome?,
             }
         };
-        self.received.truncate(start + outcome.as_ref().map_or(0, |len| *len));
-        outcome
+        self.received.extend_from_slice(&self.room[..received]);
+        Ok(received)
     }
 }
 

@@ -24,7 +24,7 @@ mod frame;
 mod handler;
 mod serving;
 
-use std::{env, time::Duration};
+use std::{env, sync::LazyLock, time::Duration};
 
 use throng::DriverKind;
 
@@ -73,11 +73,21 @@ pub(crate) fn play(driver: DriverKind, scene: fn(DriverKind)) {
 
 /// Bytes without a pattern that a mistake could repeat, the same for the same seed.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut bytes = Vec::with_capacity(len + 8);
+    // Cut from one stretch that goes round and round: tests are built without optimization, and some
+    // messages are long.
+    static STRETCH: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888);
+            (state >> 56) as u8
+        };
+        (0..65_537).map(|_| next()).collect()
+    });
+    let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % STRETCH.len();
+    let mut bytes = Vec::with_capacity(len + STRETCH.len());
+    bytes.extend_from_slice(&STRETCH[start..]);
     while bytes.len() < len {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
-        bytes.extend_from_slice(&(state ^ state >> 29).to_le_bytes());
+        bytes.extend_from_slice(&STRETCH);
     }
     bytes.truncate(len);
     bytes
