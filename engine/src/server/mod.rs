@@ -10,6 +10,7 @@ mod message;
 mod remote;
 mod request;
 #[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code))] // as with the driver it runs on
 pub(crate) mod simulation;
 
 use std::{

@@ -32,6 +32,7 @@ pub fn connection(data: &[u8]) {
     let faults = if first & 1 == 0 { Faults::NONE } else { Faults::HOSTILE };
     let config = Config { turn_frames_max: 2, memory_max: 100_000, ..Config::default() };
     let mut simulation = Simulation::<true>::new(u64::from(first), faults, config);
+    simulation.acting_interval = Duration::from_millis(500);
     let peer = simulation.network.connect(0);
     if first & 2 == 0 {
         peer.send(REQUEST);
