@@ -1,0 +1,101 @@
+//! The one message that clients send, and the two answers there are to it.
+
+/// A binary message in one masked frame, and what comes back.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    frame: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+/// Who answers: told by the mask bit of an answer's second byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A WebSocket server sends the payload back, in a frame of its own.
+    Message,
+    /// A floor sends the frame back as it came.
+    Frame,
+}
+
+impl Exchange {
+    /// A message of `payload_len` bytes.
+    pub(crate) fn new(payload_len: usize) -> Self {
+        let payload: Vec<u8> = (0..payload_len).map(|n| b'a' + (n % 26) as u8).collect();
+        let mut frame = header(payload_len, MASKED);
+        frame.extend(MASKING_KEY);
+        frame.extend(payload.iter().zip(MASKING_KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
+        let mut answer = header(payload_len, 0);
+        answer.extend(payload);
+        Self { frame, answer }
+    }
+
+    /// What a client sends.
+    pub(crate) fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
+    /// What it is answered.
+    pub(crate) fn answer(&self, kind: Answer) -> &[u8] {
+        match kind {
+            Answer::Message => &self.answer,
+            Answer::Frame => &self.frame,
+        }
+    }
+}
+
+impl Answer {
+    /// Whose answer begins with these two bytes?
+    pub(crate) fn of(begin: [u8; 2]) -> Self {
+        if begin[1] & MASKED == 0 { Self::Message } else { Self::Frame }
+    }
+}
+
+/// The header of a final binary frame (RFC 6455 §5.2), up to its masking key.
+fn header(payload_len: usize, masked: u8) -> Vec<u8> {
+    const FINAL_BINARY: u8 = 0x82;
+    let mut header = vec![FINAL_BINARY];
+    match payload_len {
+        0..=125 => header.push(masked | payload_len as u8),
+        126..=0xffff => {
+            header.push(masked | 126);
+            header.extend((payload_len as u16).to_be_bytes());
+        }
+        _ => {
+            header.push(masked | 127);
+            header.extend((payload_len as u64).to_be_bytes());
+        }
+    }
+    header
+}
+
+const MASKED: u8 = 0x80;
+/// Fixed, so that a frame is made once: a server cannot tell.
+const MASKING_KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_and_its_answers() {
+        let check = |payload_len: usize, masked: &[u8], unmasked: &[u8]| {
+            let exchange = Exchange::new(payload_len);
+            let (frame, answer) = (exchange.frame(), exchange.answer(Answer::Message));
+            assert!(frame.starts_with(masked) && answer.starts_with(unmasked));
+            assert_eq!(frame.len(), masked.len() + MASKING_KEY.len() + payload_len);
+            assert_eq!(answer.len(), unmasked.len() + payload_len);
+            assert_eq!(exchange.answer(Answer::Frame), frame);
+            assert_eq!(Answer::of([frame[0], frame[1]]), Answer::Frame);
+            assert_eq!(Answer::of([answer[0], answer[1]]), Answer::Message);
+            let payload = &frame[masked.len() + MASKING_KEY.len()..];
+            for (n, byte) in payload.iter().enumerate() {
+                assert_eq!(byte ^ MASKING_KEY[n % 4], answer[unmasked.len() + n]);
+            }
+        };
+        check(0, &[0x82, 0x80], &[0x82, 0]);
+        check(64, &[0x82, 0xc0], &[0x82, 64]);
+        check(125, &[0x82, 0xfd], &[0x82, 125]);
+        check(126, &[0x82, 0xfe, 0, 126], &[0x82, 126, 0, 126]);
+        check(65535, &[0x82, 0xfe, 255, 255], &[0x82, 126, 255, 255]);
+        check(65536, &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0], &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+}

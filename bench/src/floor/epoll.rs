@@ -1,0 +1,88 @@
+//! One receive and one send for each event.
+
+use std::{net::TcpListener, os::fd::AsRawFd, os::fd::OwnedFd};
+
+use rustix::{
+    buffer::spare_capacity,
+    event::epoll::{self, CreateFlags, EventData, EventFlags},
+    io::Errno,
+    net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send},
+};
+
+use super::{Never, first_answer, report_full};
+
+pub(super) fn serve(listener: &TcpListener) -> Never {
+    listener.set_nonblocking(true)?;
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+
+    let mut connections = Connections::default();
+    let mut buffer = vec![0; BUFFER_LEN];
+    let mut events = Vec::with_capacity(EVENT_COUNT);
+    loop {
+        events.clear();
+        match epoll::wait(&epoll, spare_capacity(&mut events), None) {
+            Err(Errno::INTR) | Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &events {
+            match event.data.u64() {
+                LISTENER => connections.accept(listener, &epoll)?,
+                index => connections.echo(index as usize, &mut buffer),
+            }
+        }
+    }
+}
+
+/// By descriptor number.
+#[derive(Debug, Default)]
+struct Connections(Vec<Option<Connection>>);
+
+#[derive(Debug)]
+struct Connection {
+    socket: OwnedFd,
+    is_open: bool,
+}
+
+impl Connections {
+    fn accept(&mut self, listener: &TcpListener, epoll: &OwnedFd) -> rustix::io::Result<()> {
+        loop {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let socket = match accept_with(listener, flags) {
+                Ok(socket) => socket,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(error) => return Err(error),
+            };
+            let index = socket.as_raw_fd() as usize;
+            epoll::add(epoll, &socket, EventData::new_u64(index as u64), EventFlags::IN)?;
+            self.0.resize_with(self.0.len().max(index + 1), || None);
+            self.0[index] = Some(Connection { socket, is_open: false });
+        }
+    }
+
+    #[inline]
+    fn echo(&mut self, index: usize, buffer: &mut [u8]) {
+        let Some(connection) = &mut self.0[index] else { return };
+        let received = match recv(&connection.socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((len, _)) if len > 0 => &buffer[..len],
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            _ => return self.0[index] = None,
+        };
+        let answer = if connection.is_open { Some(received) } else { first_answer(received) };
+        connection.is_open = true;
+        let Some(answer) = answer else { return self.0[index] = None };
+        match send(&connection.socket, answer, SendFlags::NOSIGNAL) {
+            Ok(len) if len == answer.len() => {}
+            result => {
+                report_full(result.unwrap_or(0));
+                self.0[index] = None;
+            }
+        }
+    }
+}
+
+/// No descriptor has this number.
+const LISTENER: u64 = u64::MAX;
+const EVENT_COUNT: usize = 1024;
+const BUFFER_LEN: usize = 512 << 10;
