@@ -142,7 +142,7 @@ impl Test {
             || "slabs not known (/proc/slabinfo is root's)".into(),
             |(all, server)| {
                 let (all, server) = (self.each(all), self.each(server));
-                format!("slabs {all:.0} B a pair, {server:.0} B of it at the server's end")
+                format!("slabs {all:.0} B a pair, at most {server:.0} B of it at the server's end")
             },
         );
         format!("kernel {slabs}; free memory and page cache {:+.0} B a pair", -available)
