@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
     driver::Waker,
@@ -22,7 +22,9 @@ use crate::{
     },
 };
 
-/// How many commands wait at most; one more is refused.
+/// How many commands wait, at most; one more is refused. (A channel that is bounded by itself would
+/// set the memory aside for all of them. Threads that post at the same instant may overshoot by one
+/// each.)
 const CAPACITY: usize = 64 * 1024;
 
 /// What another thread asks of a reactor.
@@ -80,7 +82,7 @@ pub(crate) struct Postbox {
 
 /// A mailbox whose reactor is woken by `waker`.
 pub(crate) fn mailbox(waker: Waker) -> (Postbox, Mailbox) {
-    let (sender, receiver) = bounded(CAPACITY);
+    let (sender, receiver) = unbounded();
     let sleeping = Arc::new(AtomicBool::new(false));
     let postbox = Postbox { commands: sender, sleeping: sleeping.clone(), waker };
     (postbox, Mailbox { commands: receiver, sleeping })
@@ -89,10 +91,10 @@ pub(crate) fn mailbox(waker: Waker) -> (Postbox, Mailbox) {
 impl Postbox {
     /// Posts a command, and wakes the reactor if it sleeps. Never blocks.
     pub(crate) fn post(&self, command: Command) -> Result<(), Undelivered> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => Undelivered::Full,
-            TrySendError::Disconnected(_) => Undelivered::Gone,
-        })?;
+        if self.commands.len() >= CAPACITY {
+            return Err(Undelivered::Full);
+        }
+        self.commands.send(command).map_err(|_| Undelivered::Gone)?;
         // Pairs with the fence in `fall_asleep`: either the reactor sees the command before it
         // sleeps, or we see that it sleeps. Only the first of many posts pays for the wake-up.
         fence(Ordering::SeqCst);
