@@ -131,15 +131,15 @@ impl Server {
         Ok(())
     }
 
-    /// The least and the median of what the turns showed; not numbers where that is not known.
     fn spread(&self, of: fn(&Outcome) -> f64) -> Spread {
-        let mut values: Vec<f64> = self.outcomes.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        Spread {
-            min: at(0),
-            median: (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0,
-        }
+        Spread::of(self.outcomes.iter().map(of).collect())
+    }
+
+    /// How often it costs what `floor` costs: by the least of each, and by the median of the rounds.
+    fn ratio(&self, floor: &Self, of: fn(&Outcome) -> f64) -> Spread {
+        let rounds = self.outcomes.iter().zip(&floor.outcomes);
+        let rounds = Spread::of(rounds.map(|(own, floor)| of(own) / of(floor)).collect());
+        Spread { min: self.spread(of).min / floor.spread(of).min, ..rounds }
     }
 }
 
@@ -147,6 +147,20 @@ impl Server {
 struct Spread {
     min: f64,
     median: f64,
+}
+
+impl Spread {
+    /// Not numbers if there are none, or none of them is known.
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let median = (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0;
+        Self { min: at(0), median }
+    }
+
+    fn show(self, decimals: usize) -> String {
+        format!("{} / {}", number(self.min, decimals), number(self.median, decimals))
+    }
 }
 
 /// What the table shows of a message: a heading, the value, and its decimals.
@@ -163,10 +177,9 @@ const KERNEL_INSTRUCTIONS: Column =
 /// Servers come in pairs, a floor and what stands on it.
 fn print(options: &Options, servers: &[Server]) {
     let Options { load, rounds, seconds, server_core, load_core, .. } = options;
-    println!("{load}; {rounds} rounds of {seconds} s; servers on core {server_core}, load on core");
-    println!(
-        "{load_core}. Messages, busy and in user space: median. Of one message: minimum / median."
-    );
+    println!("{load}; {rounds} rounds of {seconds} s.");
+    println!("Servers on core {server_core}, load on core {load_core}.");
+    println!("Messages, busy and in user space: median. Of one message: minimum / median.");
     println!(
         "÷ floor: of the minima. The floors answer with 4 bytes more. –: no hardware counters.\n"
     );
@@ -184,11 +197,10 @@ fn print(options: &Options, servers: &[Server]) {
             let user = median(|outcome| outcome.cost.user_part() * 100.0);
             print!("| {} | {rate} | {busy} | {load} | {user} |", server.name);
             for (_, of, decimals) in COLUMNS {
-                let Spread { min, median } = server.spread(of);
-                print!(" {} / {} |", number(min, decimals), number(median, decimals));
+                print!(" {} |", server.spread(of).show(decimals));
             }
             for (_, of, _) in [CPU, CYCLES] {
-                print!(" {} |", number(server.spread(of).min / pair[0].spread(of).min, 2));
+                print!(" {} |", server.ratio(&pair[0], of).show(2));
             }
             println!();
         }
@@ -197,4 +209,21 @@ fn print(options: &Options, servers: &[Server]) {
 
 fn number(value: f64, decimals: usize) -> String {
     if value.is_nan() { "–".into() } else { format!("{value:.decimals$}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn least_and_median() {
+        let check = |values: &[f64], expected: &str| {
+            assert_eq!(Spread::of(values.to_vec()).show(1), expected);
+        };
+        check(&[], "– / –");
+        check(&[f64::NAN, f64::NAN], "– / –");
+        check(&[2.0], "2.0 / 2.0");
+        check(&[4.0, 1.0], "1.0 / 2.5");
+        check(&[4.0, 1.0, 2.0], "1.0 / 2.0");
+    }
 }

@@ -257,6 +257,6 @@ const COMPLETION_COUNT: u32 = 4 * SUBMISSION_COUNT;
 /// A receive can take two: what came is sent back, and the next receive armed.
 const SUBMISSIONS_EACH: u32 = 2;
 /// A power of two, and few, so that they stay in the caches.
-const BUFFER_COUNT: u16 = 256;
-const BUFFER_LEN: usize = 16 << 10;
+const BUFFER_COUNT: u16 = 128;
+const BUFFER_LEN: usize = 32 << 10;
 const SLOT_COUNT_MAX: u64 = 1 << 20;
