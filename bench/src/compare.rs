@@ -180,9 +180,8 @@ fn print(options: &Options, servers: &[Server]) {
     println!("{load}; {rounds} rounds of {seconds} s.");
     println!("Servers on core {server_core}, load on core {load_core}.");
     println!("Messages, busy and in user space: median. Of one message: minimum / median.");
-    println!(
-        "÷ floor: of the minima. The floors answer with 4 bytes more. –: no hardware counters.\n"
-    );
+    println!("÷ floor: of the minima / median of the rounds; floors answer with 4 bytes more.");
+    println!("–: there are no hardware counters, or they are not ours to read.\n");
 
     print!("| server | messages/s | busy % | load busy % | user % |");
     COLUMNS.iter().for_each(|(heading, ..)| print!(" {heading} |"));
