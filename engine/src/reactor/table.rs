@@ -184,10 +184,7 @@ impl<T> Turn<'_, T> {
         conn.phase = Phase::CloseSent(code);
         conn.opened_at = self.table.now;
         self.table.review_deadline(key);
-        let payload = CloseFrame::encode_payload(Some(code), reason);
-        if self.enqueue(key, &frame_header(Opcode::Close, payload.len()), &payload).is_err() {
-            self.abort(key, CloseCause::OutOfMemory);
-        }
+        self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
     }
 
     /// Completes the closing handshake that the peer began, or that we began.
@@ -320,16 +317,9 @@ impl<T> Turn<'_, T> {
         Sent::Dropped
     }
 
-    /// Queues the last frame of a connection: before data that waits, if any does.
+    /// Queues the last frame of a connection, behind all others: nothing may follow a Close (§5.5.1).
     fn farewell(&mut self, key: Key, payload: &ClosePayload) {
-        let Table { connections, pool, .. } = &mut *self.table;
-        let Some(conn) = connections.get_mut(key) else { return };
-        let waits = conn.output_waits();
-        let queued = match &mut conn.outbox {
-            Some(outbox) if waits => outbox.push_urgent(Opcode::Close, payload, pool),
-            _ => self.enqueue(key, &frame_header(Opcode::Close, payload.len()), payload),
-        };
-        if queued.is_err() {
+        if self.enqueue(key, &frame_header(Opcode::Close, payload.len()), payload).is_err() {
             self.abort(key, CloseCause::OutOfMemory);
         }
     }
