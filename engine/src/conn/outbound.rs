@@ -57,8 +57,8 @@ pub enum Sent {
 
 /// The send queue of a connection whose socket pushed back.
 ///
-/// Pieces hold whole frames, except for the first when a part of it has left. A pong or a Close of
-/// a failed connection waits in `urgent` and goes before all pieces but such a first one.
+/// Pieces hold whole frames, except for the first when a part of it has left. A pong waits in `urgent`
+/// and goes before all pieces but such a first one.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pieces: VecDeque<Piece>,
@@ -90,8 +90,13 @@ impl Outbox {
         pool: &mut BufferPool,
     ) -> Result<(), Exhausted> {
         let len = header.len() + payload.len();
+        // What joins the rest of a frame would leave before a pong that waits for that rest to leave:
+        // and a Close has to be the last.
+        let passes_urgent = self.cut_off && self.pieces.len() == 1 && self.urgent.is_some();
         let joins = match self.pieces.back() {
-            Some(Piece::Owned { lease, .. }) => lease.bytes().len() + len <= PIECE_LEN,
+            Some(Piece::Owned { lease, .. }) if !passes_urgent => {
+                lease.bytes().len() + len <= PIECE_LEN
+            }
             _ => false,
         };
         if !joins {
@@ -121,8 +126,8 @@ impl Outbox {
         self.cut_off = true;
     }
 
-    /// Adds a control frame that goes before the pieces. It replaces one that waits: of many pings
-    /// only the last needs its pong (RFC 6455 §5.5.3), and nothing follows a Close.
+    /// Adds a pong that goes before the pieces. It replaces one that waits: of many pings only the last
+    /// needs its pong (RFC 6455 §5.5.3).
     pub(crate) fn push_urgent(
         &mut self,
         opcode: Opcode,
