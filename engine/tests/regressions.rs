@@ -1,0 +1,92 @@
+//! Bugs that were: a test each, and its story.
+
+mod support;
+
+use support::{Client, Frame, Serving, logged, on_each_driver, serve, serve_with};
+use throng::{Conn, DriverKind, Message, Overflow, SendQueue, Sent};
+
+on_each_driver!(
+    the_end_of_the_stream_overtook_the_input,
+    data_followed_a_close,
+    a_pong_followed_a_close,
+    pings_were_queued_without_end,
+);
+
+/// Sends back what it gets, except for `fill`: then more than the kernel holds.
+fn obey(conn: &mut Conn<'_, ()>, message: Message<'_>) {
+    if message == Message::Text("fill") {
+        while conn.queued_len() < 8 << 20 {
+            conn.send(&[b'x'; 10_000]);
+        }
+    } else {
+        conn.send(message);
+    }
+}
+
+/// A client that has asked for too much, and reads nothing so far.
+fn blocked(driver: DriverKind) -> (Serving, Client) {
+    let queue = SendQueue { len_max: 64 << 20, ..SendQueue::default() };
+    let server = serve_with(driver, logged(obey).0, |builder| builder.send_queue(queue));
+    let mut client = Client::connect_narrow(server.address(), 4096).opened();
+    client.send(&Frame::text("fill"));
+    server.until("the socket is full", |counts| counts.blocked_sends > 0);
+    (server, client)
+}
+
+/// A client sent more frames than one turn takes, and then FIN. With io_uring the end of the stream
+/// was reported in the turn in which the rest of its input had been put off; the reactor took the
+/// connection for over and threw that rest away, and the answers to it were never given.
+fn the_end_of_the_stream_overtook_the_input(driver: DriverKind) {
+    let server = serve_with(driver, logged(obey).0, |builder| builder.turn_frames_max(3));
+    for count in [4, 7, 100] {
+        let mut client = server.open();
+        let frames: Vec<_> = (0..count).map(|n| Frame::text(&n.to_string())).collect();
+        client.send_bytes(&Frame::stream(&frames));
+        client.finish();
+        frames.iter().for_each(|frame| client.expect(frame));
+        client.expect_end();
+    }
+}
+
+/// A client closed while output waited for it. The answer to its Close passed that output, which
+/// followed after the Close (RFC 6455 §5.5.1: nothing may).
+fn data_followed_a_close(driver: DriverKind) {
+    let (_server, mut client) = blocked(driver);
+    client.send(&Frame::close(1000, ""));
+    let frames = client.frames_to_the_end();
+    let (close, data) = frames.split_last().unwrap();
+    assert_eq!(*close, Frame::close(1000, ""));
+    assert!(data.len() >= 800 && data.iter().all(|frame| frame.opcode == 2));
+}
+
+/// The same, when a part of a frame had left: the Close was appended to the rest of that frame, and
+/// went before a pong that had to wait for it.
+fn a_pong_followed_a_close(driver: DriverKind) {
+    let server = serve(driver, logged(obey).0);
+    // With frames of this length it is likely that the socket takes a part of one.
+    let pings = Frame::ping(&[b'?'; 125]).masked().repeat(60_000);
+    let mut client = Client::connect_narrow(server.address(), 4096).opened();
+    client.send_bytes(&pings);
+    client.send(&Frame::close(1000, ""));
+    let frames = client.frames_to_the_end();
+    assert_eq!(frames.last(), Some(&Frame::close(1000, "")));
+    assert_eq!(frames.iter().filter(|frame| frame.opcode == 8).count(), 1);
+}
+
+/// Pings that an application sent to a peer which did not read were queued without any bound.
+fn pings_were_queued_without_end(driver: DriverKind) {
+    let (handler, _log) = logged(|conn, _| {
+        while conn.send(&[b'x'; 10_000]) != Sent::Dropped {}
+        let before = conn.queued_len();
+        let sent = (0..1 << 14).map(|_| conn.ping(&[b'?'; 125])).last();
+        assert_eq!(sent, Some(Sent::Dropped));
+        assert!(conn.queued_len() < before + 20_000, "{}", conn.queued_len());
+    });
+    let queue = SendQueue { overflow: Overflow::DropNewest, ..SendQueue::default() };
+    let server = serve_with(driver, handler, |builder| builder.send_queue(queue));
+    let mut client = server.open();
+    client.send(&Frame::text("go"));
+    client.send(&Frame::close(1000, ""));
+    let frames = client.frames_to_the_end();
+    assert_eq!(frames.last(), Some(&Frame::close(1000, "")));
+}
