@@ -80,7 +80,7 @@ impl Uring {
         Some((token, buffer, completion.result() as usize))
     }
 
-    /// Everything else that can come of a completion.
+    /// What else a completion can come to.
     #[inline]
     pub(super) fn handle(&mut self, completion: &cqueue::Entry) -> Option<Completion<'static>> {
         let user_data = UserData::from_bits(completion.user_data());
@@ -270,8 +270,8 @@ impl Uring {
         None
     }
 
+    /// A reset that failed: not a socket of that kind. Then it is only closed.
     fn handle_abort(&mut self, token: Token) -> Option<Completion<'static>> {
-        // Not a socket that can be reset.
         self.end_polls(token);
         None
     }
@@ -326,7 +326,7 @@ impl Uring {
         };
         let listener = listener as usize;
         let peer = result.ok().and_then(|len| address(bytes.get(..len)?));
-        if peer.is_none() && result != Err(Errno::NOTCONN) {
+        if matches!(result, Err(Errno::OPNOTSUPP | Errno::INVAL)) {
             // This kernel cannot tell (Linux before 6.7), or not for this kind of socket.
             self.listeners[listener].address_len = None;
         }

@@ -35,7 +35,12 @@ mod submission;
 mod tests;
 mod user_data;
 
-use std::{collections::VecDeque, fmt, io, mem, os::fd::AsFd, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt, io, mem,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 use io_uring::opcode;
 use rustix::{
@@ -161,6 +166,12 @@ impl Uring {
         }
         driver.watch_waker();
         Ok(driver)
+    }
+
+    /// How many sockets it can hold at once. One that arrives when all slots are taken is lost, so a
+    /// reactor should stop accepting before.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slot_count as usize
     }
 
     /// What was counted so far.
