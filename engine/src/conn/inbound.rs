@@ -10,7 +10,7 @@ use crate::{
     pool::{BufferPool, Exhausted, Lease},
     protocol::{
         Assembler, Decoder, Event, FrameHeader, Incoming, Limits, Opcode, ProtocolError, Role, Rsv,
-        handshake::HeadScanner,
+        handshake::{HandshakeError, HeadScanner},
     },
 };
 
@@ -25,7 +25,9 @@ pub(crate) struct Inbound {
     /// that came after the connection had had its share of the turn.
     pub(crate) spill: Spill,
     /// How far the request head has been searched for its end.
-    pub(crate) scanner: HeadScanner,
+    scanner: HeadScanner,
+    /// Bytes of head and body that make the request whole, once that is known.
+    request_len: usize,
 }
 
 /// Raw bytes in waiting.
@@ -94,6 +96,7 @@ impl Inbound {
             begun_at: None,
             spill: Spill::default(),
             scanner: HeadScanner::default(),
+            request_len: 0,
         }
     }
 
@@ -127,6 +130,20 @@ impl Inbound {
             }
         }
         Ok(None)
+    }
+
+    /// Where the request head in the spilled bytes ends, if the request is all there. Bytes that were
+    /// searched are not searched again.
+    pub(crate) fn find_head_end(&mut self, limit: usize) -> Result<Option<usize>, HandshakeError> {
+        if self.spill.bytes().len() < self.request_len {
+            return Ok(None);
+        }
+        self.scanner.find_end(self.spill.bytes(), limit)
+    }
+
+    /// The request is not whole before so many bytes of it are there.
+    pub(crate) fn expect_request(&mut self, len: usize) {
+        self.request_len = len;
     }
 
     /// Whether nothing is half received: the next frame may take the short way.

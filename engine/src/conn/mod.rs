@@ -34,7 +34,7 @@ pub use self::{
 };
 pub(crate) use self::{
     deadline::{Due, Tick},
-    inbound::{Inbound, Refusal, whole_frame},
+    inbound::{Inbound, Refusal, Spill, whole_frame},
     outbound::{Outbox, Piece},
     peer::Peer,
 };

@@ -21,7 +21,9 @@ mod deadlines;
 mod dispatch;
 mod drain;
 mod flush;
+mod input;
 mod mailbox;
+mod opening;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -34,8 +36,8 @@ pub(crate) use self::{
     app::{App, AppEvent, Panicked, Verdict},
     clock::{Clock, MonotonicClock},
     counters::Counters,
-    dispatch::HEADER_COUNT_MAX,
     mailbox::{Command, Decision, Drain, Mailbox, Postbox, Undelivered, mailbox},
+    opening::HEADER_COUNT_MAX,
     table::{Table, Turn},
 };
 use crate::{

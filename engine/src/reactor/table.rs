@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::{counters::Counters, deadlines::Deadlines};
 use crate::{
     config::Config,
-    conn::{CloseCause, Connection, Flags, Inbound, Outbox, Overflow, Phase, Piece, Sent, Tick},
+    conn::{
+        CloseCause, Connection, Flags, Inbound, Outbox, Overflow, Phase, Piece, Sent, Spill, Tick,
+    },
     driver::{Op, Payload},
     pool::{Arena, BufferPool, Exhausted, Key, Slab},
     protocol::{CloseCode, CloseFrame, ClosePayload, Opcode, Role, frame_header},
@@ -98,6 +100,61 @@ impl<T> Table<T> {
         if self.spare_inbounds.len() < SPARE_INBOUNDS_MAX {
             *inbound = Inbound::new(self.role);
             self.spare_inbounds.push(inbound);
+        }
+    }
+
+    /// What the connection has half received, made if need be.
+    pub(super) fn inbound_mut(&mut self, key: Key) -> Option<&mut Inbound> {
+        let Self { connections, spare_inbounds, role, .. } = self;
+        let conn = connections.get_mut(key)?;
+        let lend = || spare_inbounds.pop().unwrap_or_else(|| Box::new(Inbound::new(*role)));
+        Some(conn.inbound.get_or_insert_with(lend))
+    }
+
+    /// Takes what the connection has half received, if it is in the middle of something.
+    pub(super) fn take_inbound(&mut self, key: Key) -> Option<Box<Inbound>> {
+        let inbound = self.connections.get_mut(key)?.inbound.take()?;
+        if !inbound.is_idle() {
+            return Some(inbound);
+        }
+        self.give_back_inbound(inbound);
+        None
+    }
+
+    /// Puts back what `take_inbound` took, unless the connection has no more use for it.
+    pub(super) fn put_back_inbound(&mut self, key: Key, inbound: Box<Inbound>) {
+        match self.connections.get_mut(key).filter(|conn| conn.phase.is_live()) {
+            Some(conn) => conn.inbound = Some(inbound),
+            None => self.give_back_inbound(inbound),
+        }
+    }
+
+    /// Forgets what the connection has half received.
+    pub(super) fn release_inbound(&mut self, key: Key) {
+        let inbound = self.connections.get_mut(key).and_then(|conn| conn.inbound.take());
+        inbound.into_iter().for_each(|inbound| self.give_back_inbound(inbound));
+    }
+
+    /// Keeps raw bytes behind those that wait.
+    pub(super) fn spill(&mut self, key: Key, bytes: &[u8]) -> Result<(), Exhausted> {
+        let mut spill = self.take_spill(key);
+        let spilled = spill.push(bytes, &mut self.pool);
+        self.put_back_spill(key, spill);
+        spilled
+    }
+
+    /// Takes the raw bytes that wait.
+    pub(super) fn take_spill(&mut self, key: Key) -> Spill {
+        let conn = self.connections.get_mut(key);
+        let inbound = conn.and_then(|conn| conn.inbound.as_mut());
+        inbound.map(|inbound| std::mem::take(&mut inbound.spill)).unwrap_or_default()
+    }
+
+    /// Puts back what `take_spill` took.
+    pub(super) fn put_back_spill(&mut self, key: Key, mut spill: Spill) {
+        match self.inbound_mut(key) {
+            Some(inbound) => inbound.spill = spill,
+            None => spill.clear(&mut self.pool),
         }
     }
 
@@ -244,9 +301,7 @@ impl<T> Turn<'_, T> {
         if let Some(mut outbox) = conn.outbox.take() {
             outbox.release(&mut self.table.pool);
         }
-        if let Some(inbound) = conn.inbound.take() {
-            self.table.give_back_inbound(inbound);
-        }
+        self.table.release_inbound(key);
         self.table.ops.push((op, key));
     }
 

@@ -168,12 +168,6 @@ impl Uring {
         Ok(driver)
     }
 
-    /// How many sockets it can hold at once. One that arrives when all slots are taken is lost, so a
-    /// reactor should stop accepting before.
-    pub(crate) fn capacity(&self) -> usize {
-        self.slot_count as usize
-    }
-
     /// What was counted so far.
     pub(crate) fn counters(&self) -> Counters {
         let (enters, submissions, cq_overflows) = self.ring.counts();

@@ -1,0 +1,198 @@
+//! Received bytes, to frames, to callbacks: up to the connection's share of a turn.
+
+use super::{App, AppEvent, Core, Panicked, Turn};
+use crate::{
+    conn::{CloseCause, Flags, Phase, Refusal, whole_frame},
+    driver::Op,
+    pool::{Arena, Key},
+    protocol::{CloseCode, Incoming, Opcode, ProtocolError},
+};
+
+impl<A: App> Core<A> {
+    /// Bytes arrived.
+    #[inline]
+    pub(super) fn received(&mut self, key: Key, bytes: &mut [u8], arena: &mut Arena) {
+        self.table.counters.bytes_in.add(bytes.len() as u64);
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        conn.heard_at = self.table.now;
+        conn.flags.remove(Flags::PINGED);
+        match conn.phase {
+            Phase::Opening => self.head(key, bytes, arena),
+            // What arrived before a pause took effect waits with the rest.
+            Phase::Deciding => self.spill(key, bytes, arena),
+            Phase::Open | Phase::CloseSent(_) if conn.flags.has(Flags::PAUSED) => {
+                self.spill(key, bytes, arena);
+            }
+            Phase::Open | Phase::CloseSent(_) => self.take_share(key, bytes, arena),
+            Phase::Ending | Phase::Lingering | Phase::Dead => {}
+        }
+    }
+
+    /// Handles the connection's share of `input`. The rest waits for the next turn, and receiving
+    /// with it.
+    pub(super) fn take_share(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
+        let left_len = self.frames(key, input, arena);
+        if left_len == 0 {
+            return;
+        }
+        self.spill(key, &input[input.len() - left_len..], arena);
+        if self.is_live(key) {
+            self.pause(key);
+            self.table.unfinished.push(key);
+        }
+    }
+
+    /// Handles the next share of the input that waits.
+    pub(super) fn resume(&mut self, key: Key, arena: &mut Arena) {
+        if !self.is_live(key) {
+            return;
+        }
+        let mut spill = self.table.take_spill(key);
+        let left_len = self.frames(key, spill.bytes_mut(), arena);
+        if left_len > 0 {
+            spill.advance(spill.bytes().len() - left_len);
+            self.table.put_back_spill(key, spill);
+            self.table.unfinished.push(key);
+        } else {
+            spill.clear(&mut self.table.pool);
+            self.caught_up(key, arena);
+        }
+        self.settle(arena);
+    }
+
+    /// All input that waited has been handled.
+    fn caught_up(&mut self, key: Key, arena: &mut Arena) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        if !conn.phase.is_live() {
+            return;
+        }
+        if conn.flags.has(Flags::FINISHED) {
+            let cause = CloseCause::Lost(std::io::ErrorKind::UnexpectedEof);
+            Turn { table: &mut self.table, arena }.end(key, cause);
+        } else if conn.flags.has(Flags::PAUSED) {
+            conn.flags.remove(Flags::PAUSED);
+            self.table.ops.push((Op::Resume, key));
+        }
+    }
+
+    /// Handles the frames in `input`, up to the connection's share of the turn, and returns how many
+    /// bytes are left of it.
+    fn frames(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) -> usize {
+        let mut inbound = self.table.take_inbound(key);
+        let mut input = input;
+        let mut frames_left = self.config.turn_frames_max;
+        let outcome = loop {
+            if frames_left == 0 || input.is_empty() {
+                break Ok(());
+            }
+            frames_left -= 1;
+            let table = &mut self.table;
+            let event = match &mut inbound {
+                Some(inbound) => {
+                    let limits = &self.config.limits;
+                    match inbound.poll(&mut input, table.now, limits, &mut table.pool) {
+                        Ok(Some(event)) => event,
+                        Ok(None) => break Ok(()),
+                        Err(refusal) => break Err(refusal),
+                    }
+                }
+                None => match whole_frame(&mut input, table.role, &self.config.limits) {
+                    Ok(Some(event)) => event,
+                    Ok(None) => {
+                        inbound = Some(table.lend_inbound());
+                        continue;
+                    }
+                    Err(error) => break Err(Refusal::Protocol(error)),
+                },
+            };
+            let mut turn = Turn { table, arena };
+            let outcome = incoming(&mut self.app, &mut turn, key, event);
+            if inbound.as_ref().is_some_and(|inbound| inbound.is_idle()) {
+                self.table.give_back_inbound(inbound.take().expect("just seen"));
+            }
+            if outcome.is_err() {
+                self.survive(key, outcome, arena);
+            }
+            if !self.is_live(key) {
+                break Ok(());
+            }
+        };
+        if let Err(refusal) = outcome {
+            self.refuse(key, refusal, arena);
+        }
+        let live = self.is_live(key);
+        if let Some(inbound) = inbound {
+            self.table.put_back_inbound(key, inbound);
+            if live && let Some(timeout) = self.config.timeouts.message {
+                self.table.deadlines.bring_forward(key.index, self.table.now.after(timeout));
+            }
+        }
+        if live { input.len() } else { 0 }
+    }
+
+    /// Keeps bytes that nobody can look at yet.
+    pub(super) fn spill(&mut self, key: Key, bytes: &[u8], arena: &mut Arena) {
+        if self.table.spill(key, bytes).is_err() {
+            self.refuse(key, Refusal::Exhausted, arena);
+        }
+    }
+
+    /// Stops receiving: the peer is made to wait.
+    pub(super) fn pause(&mut self, key: Key) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        conn.flags.insert(Flags::PAUSED);
+        self.table.ops.push((Op::Pause, key));
+    }
+
+    /// Fails a connection whose input cannot be taken in.
+    fn refuse(&mut self, key: Key, refusal: Refusal, arena: &mut Arena) {
+        let mut turn = Turn { table: &mut self.table, arena };
+        match refusal {
+            Refusal::Protocol(error) => {
+                turn.table.counters.protocol_errors.add(1);
+                let cause = CloseCause::Failed(error);
+                turn.terminate(key, cause, error.close_code(), reason(error));
+            }
+            Refusal::Exhausted => {
+                let code = CloseCode::TRY_AGAIN_LATER;
+                turn.terminate(key, CloseCause::OutOfMemory, code, "server out of memory");
+            }
+        }
+    }
+}
+
+/// Hands one event to the application, and does what the protocol asks for by itself.
+#[inline]
+fn incoming<A: App>(
+    app: &mut A,
+    turn: &mut Turn<'_, A::Data>,
+    key: Key,
+    event: Incoming<'_>,
+) -> Result<(), Panicked> {
+    // After our Close only the peer's counts (§1.4).
+    let open = turn.table.connections.get(key).is_some_and(|conn| conn.phase == Phase::Open);
+    match event {
+        Incoming::Close(frame) => turn.peer_closed(key, frame),
+        _ if !open => {}
+        Incoming::Text(text) => {
+            turn.table.counters.messages_in.add(1);
+            return app.on_event(turn, key, AppEvent::Text(text));
+        }
+        Incoming::Binary(bytes) => {
+            turn.table.counters.messages_in.add(1);
+            return app.on_event(turn, key, AppEvent::Binary(bytes));
+        }
+        Incoming::Ping(payload) => {
+            turn.control(key, Opcode::Pong, payload);
+            return app.on_event(turn, key, AppEvent::Ping(payload));
+        }
+        Incoming::Pong(payload) => return app.on_event(turn, key, AppEvent::Pong(payload)),
+        Incoming::Extended { .. } => unreachable!("no extension was negotiated"),
+    }
+    Ok(())
+}
+
+/// What a peer that broke the protocol is told.
+fn reason(error: ProtocolError) -> &'static str {
+    error.section()
+}

@@ -1,0 +1,173 @@
+//! The opening handshake: a request head, to the application, to its answer (RFC 6455 §4.2).
+
+use super::{App, Core, Decision, Panicked, Turn, Verdict};
+use crate::{
+    conn::{CloseCause, Phase},
+    pool::{Arena, Key},
+    protocol::{
+        CloseCode,
+        handshake::{AcceptKey, Acceptance, HeadScanner, Request, Response, header_slots},
+    },
+};
+
+/// The answer to a request whose answer cannot be said.
+const SERVER_FAILED: &[u8] =
+    b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// The most headers that a request can be read with, whatever the limit is set to.
+pub(crate) const HEADER_COUNT_MAX: usize = 256;
+
+impl<A: App> Core<A> {
+    /// Bytes of the request head, or of the body behind it, arrived.
+    pub(super) fn head(&mut self, key: Key, bytes: &mut [u8], arena: &mut Arena) {
+        let limit = self.config.limits.head_len_max;
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        if conn.inbound.is_none() {
+            match HeadScanner::default().find_end(bytes, limit) {
+                // The common case: the head lies whole in the received bytes.
+                Ok(Some(end)) if self.request(key, bytes, end, arena) => return,
+                Ok(_) => {}
+                Err(error) => return self.respond(key, &error.response(), false, arena),
+            }
+        }
+        self.spill(key, bytes, arena);
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        let Some(inbound) = conn.inbound.as_mut() else { return };
+        match inbound.find_head_end(limit) {
+            Ok(Some(end)) => {
+                let mut spill = self.table.take_spill(key);
+                if self.request(key, spill.bytes_mut(), end, arena) {
+                    spill.clear(&mut self.table.pool);
+                } else {
+                    self.table.put_back_spill(key, spill);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.respond(key, &error.response(), false, arena),
+        }
+    }
+
+    /// The request head has arrived, in `bytes[..end]`. Returns whether it was dealt with, or waits
+    /// for a body that has not arrived.
+    fn request(&mut self, key: Key, bytes: &mut [u8], end: usize, arena: &mut Arena) -> bool {
+        let (head, after) = bytes.split_at_mut(end);
+        let limits = &self.config.limits;
+        let mut slots = header_slots::<HEADER_COUNT_MAX>();
+        let slots = &mut slots[..limits.header_count_max.min(HEADER_COUNT_MAX)];
+        let parsed = Request::parse(head, slots).and_then(|request| {
+            let body_len = request.body_len(limits.body_len_max)?;
+            Ok((request, body_len))
+        });
+        let (request, body_len) = match parsed {
+            Ok((_, body_len)) if body_len > after.len() => {
+                if let Some(inbound) = self.table.inbound_mut(key) {
+                    inbound.expect_request(end + body_len);
+                }
+                return false;
+            }
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.respond(key, &error.response(), false, arena);
+                return true;
+            }
+        };
+        let head_only = request.method() == "HEAD";
+        let request = request.with_body(&after[..body_len]);
+        let mut turn = Turn { table: &mut self.table, arena };
+        let verdict = match self.app.on_request(&mut turn, key, &request) {
+            Ok(verdict) => verdict,
+            Err(Panicked) => {
+                self.table.counters.panics.add(1);
+                Verdict::Respond(Response::text(500, "the server failed\n"))
+            }
+        };
+        match verdict {
+            Verdict::Accept(accept_key, acceptance) => {
+                if self.open(key, &accept_key, &acceptance, arena) {
+                    self.take_share(key, after, arena);
+                }
+            }
+            Verdict::Respond(response) => self.respond(key, &response, head_only, arena),
+            Verdict::Defer(accept_key) => {
+                self.table.release_inbound(key);
+                if let Some(conn) = self.table.connections.get_mut(key) {
+                    conn.phase = Phase::Deciding;
+                    conn.extra_mut().accept_key = Some(accept_key);
+                    self.pause(key);
+                }
+                if !after.is_empty() {
+                    self.spill(key, after, arena);
+                }
+            }
+        }
+        true
+    }
+
+    /// A deferred upgrade was decided.
+    pub(super) fn decided(&mut self, key: Key, verdict: Decision, arena: &mut Arena) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        if conn.phase != Phase::Deciding {
+            return;
+        }
+        match verdict {
+            Ok(acceptance) => {
+                let accept_key = conn.extra_mut().accept_key.take();
+                let accept_key = accept_key.expect("kept when the upgrade was deferred");
+                if self.open(key, &accept_key, &acceptance, arena) {
+                    self.resume(key, arena);
+                }
+            }
+            Err(response) => self.respond(key, &response, false, arena),
+        }
+    }
+
+    /// Completes the opening handshake (RFC 6455 §4.2.2). Returns whether the connection is open.
+    fn open(
+        &mut self,
+        key: Key,
+        accept_key: &AcceptKey,
+        acceptance: &Acceptance,
+        arena: &mut Arena,
+    ) -> bool {
+        let mut answer = Vec::with_capacity(256);
+        if let Err(error) = acceptance.encode(accept_key, &mut answer) {
+            tracing::error!(%error, "an upgrade was accepted with something that cannot be said");
+            let response = Response::text(500, "the server failed\n");
+            self.respond(key, &response, false, arena);
+            return false;
+        }
+        let Some(conn) = self.table.connections.get_mut(key) else { return false };
+        conn.phase = Phase::Open;
+        conn.opened_at = self.table.now;
+        self.table.counters.opened.add(1);
+        let mut turn = Turn { table: &mut self.table, arena };
+        turn.send_raw(key, &answer);
+        let outcome = self.app.on_open(&mut turn, key);
+        self.survive(key, outcome, arena);
+        self.schedule(key);
+        self.is_live(key)
+    }
+
+    /// Answers a request with plain HTTP; the connection ends when the answer has left.
+    pub(super) fn respond(
+        &mut self,
+        key: Key,
+        response: &Response,
+        head_only: bool,
+        arena: &mut Arena,
+    ) {
+        let mut answer = Vec::with_capacity(256);
+        let encoded = match head_only {
+            true => response.encode_head_only(&mut answer),
+            false => response.encode(&mut answer),
+        };
+        if let Err(error) = encoded {
+            tracing::error!(%error, "a response cannot be said");
+            answer.extend_from_slice(SERVER_FAILED);
+        }
+        self.table.counters.responded.add(1);
+        let mut turn = Turn { table: &mut self.table, arena };
+        turn.send_raw(key, &answer);
+        turn.end(key, CloseCause::Local(CloseCode::NORMAL));
+    }
+}
