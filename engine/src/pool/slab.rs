@@ -14,7 +14,7 @@ pub(crate) struct Key {
 /// A place that is vacated gets a new generation, so that a [`Key`] of its last tenant finds nothing.
 /// Generations are [`Key::GENERATION_BITS`] wide and wrap.
 pub(crate) struct Slab<T> {
-    chunks: Vec<Box<[Place<T>]>>,
+    chunks: Vec<Box<[Place<T>; CHUNK_LEN]>>,
     vacant_head: u32,
     len: usize,
 }
@@ -55,7 +55,7 @@ impl<T> Slab<T> {
     pub(crate) const ENTRY_LEN: usize = size_of::<Place<T>>();
 
     /// How many entries one chunk holds.
-    pub(crate) const CHUNK_LEN: usize = 1 << CHUNK_SHIFT;
+    pub(crate) const CHUNK_LEN: usize = CHUNK_LEN;
 
     /// An empty slab: it allocates its first chunk with the first entry.
     pub(crate) fn new() -> Self {
@@ -97,7 +97,7 @@ impl<T> Slab<T> {
     /// The entry that `key` names, unless it is gone.
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        let place = self.chunks.get(chunk_of(key.index))?.get(offset_of(key.index))?;
+        let place = &self.chunks.get(chunk_of(key.index))?[offset_of(key.index)];
         match &place.state {
             State::Occupied(value) if place.generation == key.generation => Some(value),
             _ => None,
@@ -116,7 +116,7 @@ impl<T> Slab<T> {
 
     /// The key of whoever lives at `index`.
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
-        let place = self.chunks.get(chunk_of(index))?.get(offset_of(index))?;
+        let place = &self.chunks.get(chunk_of(index))?[offset_of(index)];
         matches!(place.state, State::Occupied(_))
             .then_some(Key { index, generation: place.generation })
     }
@@ -138,7 +138,7 @@ impl<T> Slab<T> {
 
     #[inline]
     fn place_mut(&mut self, index: u32) -> Option<&mut Place<T>> {
-        self.chunks.get_mut(chunk_of(index))?.get_mut(offset_of(index))
+        Some(&mut self.chunks.get_mut(chunk_of(index))?[offset_of(index)])
     }
 
     /// Adds a chunk of vacant places, the lowest first in line.
@@ -152,7 +152,8 @@ impl<T> Slab<T> {
             generation: 0,
             state: State::Vacant { next: if index == last { END } else { index as u32 + 1 } },
         };
-        self.chunks.push((first..=last).map(place).collect());
+        let chunk: Box<[_]> = (first..=last).map(place).collect();
+        self.chunks.push(chunk.try_into().unwrap_or_else(|_| unreachable!("as long as a chunk")));
         self.vacant_head = first as u32;
         Some(())
     }
@@ -162,6 +163,7 @@ impl<T> Slab<T> {
 const END: u32 = u32::MAX;
 
 const CHUNK_SHIFT: u32 = 10;
+const CHUNK_LEN: usize = 1 << CHUNK_SHIFT;
 
 #[inline]
 fn chunk_of(index: u32) -> usize {
@@ -170,7 +172,7 @@ fn chunk_of(index: u32) -> usize {
 
 #[inline]
 fn offset_of(index: u32) -> usize {
-    (index & ((1 << CHUNK_SHIFT) - 1)) as usize
+    index as usize % CHUNK_LEN
 }
 
 #[cfg(test)]

@@ -193,9 +193,15 @@ impl<A: App> Core<A> {
         }
     }
 
+    /// Where in its life the connection is.
+    #[inline]
+    pub(super) fn phase_of(&self, key: Key) -> Phase {
+        self.table.connections.get(key).map_or(Phase::Dead, |conn| conn.phase)
+    }
+
     /// Whether the application holds the connection for open, or nearly so.
     pub(super) fn is_live(&self, key: Key) -> bool {
-        self.table.connections.get(key).is_some_and(|conn| conn.phase.is_live())
+        self.phase_of(key).is_live()
     }
 
     /// Tells the application of connections that ended meanwhile: callbacks never run inside one

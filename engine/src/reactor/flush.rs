@@ -25,15 +25,14 @@ impl<D: Driver, A: App, C> Reactor<D, A, C> {
         for (op, key) in table.ops.drain(..) {
             self.driver.submit(op, key);
         }
-        let mut dirty = std::mem::take(&mut table.dirty);
-        for Dirty { key, output } in dirty.drain(..) {
-            let Some(conn) = table.connections.get_mut(key) else { continue };
+        for Dirty { key, output } in &mut table.dirty {
+            let Some(conn) = table.connections.get_mut(*key) else { continue };
             conn.dirty = 0;
-            if let Some(op) = next_op(conn, output) {
-                self.driver.submit(op, key);
+            if let Some(op) = next_op(conn, std::mem::take(output)) {
+                self.driver.submit(op, *key);
             }
         }
-        table.dirty = dirty;
+        table.dirty.clear();
     }
 }
 

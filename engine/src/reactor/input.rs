@@ -2,7 +2,7 @@
 
 use super::{App, AppEvent, Core, Panicked, Turn};
 use crate::{
-    conn::{CloseCause, Flags, Phase, Refusal, whole_frame},
+    conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::Op,
     pool::{Arena, Key},
     protocol::{CloseCode, Incoming, Opcode, ProtocolError},
@@ -23,19 +23,29 @@ impl<A: App> Core<A> {
             Phase::Open | Phase::CloseSent(_) if conn.flags.has(Flags::PAUSED) => {
                 self.spill(key, bytes, arena);
             }
-            Phase::Open | Phase::CloseSent(_) => self.take_share(key, bytes, arena),
+            phase @ (Phase::Open | Phase::CloseSent(_)) => {
+                let inbound = conn.inbound.take();
+                let left_len = self.frames(key, phase, inbound, bytes, arena);
+                if left_len > 0 {
+                    self.put_off(key, &bytes[bytes.len() - left_len..], arena);
+                }
+            }
             Phase::Ending | Phase::Lingering | Phase::Dead => {}
         }
     }
 
-    /// Handles the connection's share of `input`. The rest waits for the next turn, and receiving
-    /// with it.
-    pub(super) fn take_share(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
-        let left_len = self.frames(key, input, arena);
-        if left_len == 0 {
-            return;
+    /// Handles the first frames of a connection that has just opened.
+    pub(super) fn begin(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
+        let left_len = self.frames(key, Phase::Open, None, input, arena);
+        if left_len > 0 {
+            self.put_off(key, &input[input.len() - left_len..], arena);
         }
-        self.spill(key, &input[input.len() - left_len..], arena);
+    }
+
+    /// The connection has had its share of the turn: the rest of its input waits for the next, and
+    /// receiving with it.
+    fn put_off(&mut self, key: Key, left: &[u8], arena: &mut Arena) {
+        self.spill(key, left, arena);
         if self.is_live(key) {
             self.pause(key);
             self.table.unfinished.push(key);
@@ -44,11 +54,13 @@ impl<A: App> Core<A> {
 
     /// Handles the next share of the input that waits.
     pub(super) fn resume(&mut self, key: Key, arena: &mut Arena) {
-        if !self.is_live(key) {
+        let phase = self.phase_of(key);
+        if !phase.is_live() {
             return;
         }
         let mut spill = self.table.take_spill(key);
-        let left_len = self.frames(key, spill.bytes_mut(), arena);
+        let inbound = self.table.take_inbound(key);
+        let left_len = self.frames(key, phase, inbound, spill.bytes_mut(), arena);
         if left_len > 0 {
             spill.advance(spill.bytes().len() - left_len);
             self.table.put_back_spill(key, spill);
@@ -76,58 +88,59 @@ impl<A: App> Core<A> {
     }
 
     /// Handles the frames in `input`, up to the connection's share of the turn, and returns how many
-    /// bytes are left of it.
-    fn frames(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) -> usize {
-        let mut inbound = self.table.take_inbound(key);
-        let mut input = input;
+    /// bytes are left of it. `inbound` is what it has half received.
+    fn frames(
+        &mut self,
+        key: Key,
+        mut phase: Phase,
+        mut inbound: Option<Box<Inbound>>,
+        mut input: &mut [u8],
+        arena: &mut Arena,
+    ) -> usize {
         let mut frames_left = self.config.turn_frames_max;
-        let outcome = loop {
-            if frames_left == 0 || input.is_empty() {
-                break Ok(());
-            }
+        while frames_left > 0 && !input.is_empty() && phase.is_live() {
             frames_left -= 1;
-            let table = &mut self.table;
+            let (table, limits) = (&mut self.table, &self.config.limits);
             let event = match &mut inbound {
-                Some(inbound) => {
-                    let limits = &self.config.limits;
-                    match inbound.poll(&mut input, table.now, limits, &mut table.pool) {
-                        Ok(Some(event)) => event,
-                        Ok(None) => break Ok(()),
-                        Err(refusal) => break Err(refusal),
-                    }
-                }
-                None => match whole_frame(&mut input, table.role, &self.config.limits) {
-                    Ok(Some(event)) => event,
+                None => match whole_frame(&mut input, table.role, limits) {
+                    Ok(Some(event)) => Ok(event),
                     Ok(None) => {
                         inbound = Some(table.lend_inbound());
                         continue;
                     }
-                    Err(error) => break Err(Refusal::Protocol(error)),
+                    Err(error) => Err(Refusal::Protocol(error)),
                 },
+                Some(inbound) => {
+                    match inbound.poll(&mut input, table.now, limits, &mut table.pool) {
+                        Ok(Some(event)) => Ok(event),
+                        Ok(None) => break,
+                        Err(refusal) => Err(refusal),
+                    }
+                }
             };
-            let mut turn = Turn { table, arena };
-            let outcome = incoming(&mut self.app, &mut turn, key, event);
+            match event {
+                Ok(event) => {
+                    let mut turn = Turn { table, arena };
+                    if incoming(&mut self.app, &mut turn, key, phase, event).is_err() {
+                        self.survive(key, Err(Panicked), arena);
+                    }
+                }
+                Err(refusal) => self.refuse(key, refusal, arena),
+            }
             if inbound.as_ref().is_some_and(|inbound| inbound.is_idle()) {
                 self.table.give_back_inbound(inbound.take().expect("just seen"));
             }
-            if outcome.is_err() {
-                self.survive(key, outcome, arena);
-            }
-            if !self.is_live(key) {
-                break Ok(());
-            }
-        };
-        if let Err(refusal) = outcome {
-            self.refuse(key, refusal, arena);
+            phase = self.phase_of(key);
         }
-        let live = self.is_live(key);
         if let Some(inbound) = inbound {
             self.table.put_back_inbound(key, inbound);
-            if live && let Some(timeout) = self.config.timeouts.message {
+            if phase.is_live()
+                && let Some(timeout) = self.config.timeouts.message
+            {
                 self.table.deadlines.bring_forward(key.index, self.table.now.after(timeout));
             }
         }
-        if live { input.len() } else { 0 }
+        if phase.is_live() { input.len() } else { 0 }
     }
 
     /// Keeps bytes that nobody can look at yet.
@@ -167,13 +180,13 @@ fn incoming<A: App>(
     app: &mut A,
     turn: &mut Turn<'_, A::Data>,
     key: Key,
+    phase: Phase,
     event: Incoming<'_>,
 ) -> Result<(), Panicked> {
-    // After our Close only the peer's counts (§1.4).
-    let open = turn.table.connections.get(key).is_some_and(|conn| conn.phase == Phase::Open);
     match event {
         Incoming::Close(frame) => turn.peer_closed(key, frame),
-        _ if !open => {}
+        // After our Close only the peer's counts (§1.4).
+        _ if phase != Phase::Open => {}
         Incoming::Text(text) => {
             turn.table.counters.messages_in.add(1);
             return app.on_event(turn, key, AppEvent::Text(text));

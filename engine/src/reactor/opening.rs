@@ -84,7 +84,7 @@ impl<A: App> Core<A> {
         match verdict {
             Verdict::Accept(accept_key, acceptance) => {
                 if self.open(key, &accept_key, &acceptance, arena) {
-                    self.take_share(key, after, arena);
+                    self.begin(key, after, arena);
                 }
             }
             Verdict::Respond(response) => self.respond(key, &response, head_only, arena),

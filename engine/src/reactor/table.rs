@@ -56,6 +56,23 @@ pub(super) enum Output {
     Shared(Bytes),
 }
 
+impl Output {
+    /// Room for `len` more bytes behind what has been corked, to be written by the caller. `None`:
+    /// something else has been corked since, or the arena is full.
+    #[inline]
+    fn cork<'a>(&mut self, arena: &'a mut Arena, len: usize) -> Option<&'a mut [u8]> {
+        let filled = arena.filled();
+        let start = match self {
+            Self::Nothing => filled,
+            Self::Corked(range) if range.end == filled => range.start,
+            Self::Corked(_) | Self::Shared(_) => return None,
+        };
+        let room = arena.take(len)?;
+        *self = Self::Corked(start..filled + len);
+        Some(room)
+    }
+}
+
 /// What a callback reaches: the reactor's connections, and the arena that corks their output.
 pub(crate) struct Turn<'a, T> {
     pub(crate) table: &'a mut Table<T>,
@@ -176,12 +193,27 @@ impl<T> Turn<'_, T> {
     #[inline]
     pub(crate) fn send(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
         let header = frame_header(opcode, payload.len());
-        match self.admit(key, header.len() + payload.len()) {
+        let len = header.len() + payload.len();
+        let Table { connections, dirty, counters, .. } = &mut *self.table;
+        if let Some(conn) = connections.get_mut(key)
+            && conn.phase == Phase::Open
+            && conn.outbox.is_none()
+        {
+            // The common case: nothing waits, and the arena has room behind this turn's output.
+            let entry = dirty_entry(dirty, conn, key);
+            if let Some(room) = entry.output.cork(self.arena, len) {
+                header.write_to(room).copy_from_slice(payload);
+                counters.messages_out.add(1);
+                counters.bytes_out.add(len as u64);
+                return Sent::Queued;
+            }
+        }
+        match self.admit(key, len) {
             Sent::Queued => {}
             refused => return refused,
         }
         match self.enqueue(key, &header, payload) {
-            Ok(()) => self.sent(key, header.len() + payload.len()),
+            Ok(()) => self.sent(key, len),
             Err(Exhausted) => self.out_of_memory(key),
         }
     }
@@ -389,21 +421,13 @@ impl<T> Turn<'_, T> {
         let Table { connections, dirty, pool, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Ok(()) };
         let entry = dirty_entry(dirty, conn, key);
-        if conn.outbox.is_none() {
-            let start = match &entry.output {
-                Output::Nothing => Some(self.arena.filled()),
-                Output::Corked(range) if range.end == self.arena.filled() => Some(range.start),
-                Output::Corked(_) | Output::Shared(_) => None,
-            };
-            if let Some(start) = start
-                && let Some(room) = self.arena.take(header.len() + payload.len())
-            {
-                let (head, body) = room.split_at_mut(header.len());
-                head.copy_from_slice(header);
-                body.copy_from_slice(payload);
-                entry.output = Output::Corked(start..self.arena.filled());
-                return Ok(());
-            }
+        if conn.outbox.is_none()
+            && let Some(room) = entry.output.cork(self.arena, header.len() + payload.len())
+        {
+            let (head, body) = room.split_at_mut(header.len());
+            head.copy_from_slice(header);
+            body.copy_from_slice(payload);
+            return Ok(());
         }
         let outbox = uncork(conn, entry, self.arena, pool)?;
         outbox.push(header, payload, pool)
