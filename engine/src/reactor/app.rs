@@ -45,7 +45,11 @@ pub(crate) trait App {
     ) -> Result<(), Panicked>;
 
     /// Another thread sent this to the reactor.
-    fn on_command(&mut self, turn: &mut Turn<'_, Self::Data>, command: Box<dyn Any + Send>);
+    fn on_command(
+        &mut self,
+        turn: &mut Turn<'_, Self::Data>,
+        command: Box<dyn Any + Send>,
+    ) -> Result<(), Panicked>;
 }
 
 /// What arrived on an open connection, or became of it.

@@ -20,11 +20,16 @@ impl<A: App> Core<A> {
             }
             Completion::Accepted { listener, socket, peer } => {
                 tracing::trace!(listener, ?peer, "accepted");
-                let mut connection = Connection::new(self.table.now);
+                self.table.counters.accepted.add(1);
+                let now = self.table.now;
+                // Making the application's data is its own affair, and may panic.
+                let Ok(mut connection) = catch_unwind(|| Connection::new(now)) else {
+                    self.table.counters.panics.add(1);
+                    return self.accepted.push(Accepted::Discard(socket));
+                };
                 if let Some(address) = peer {
                     connection.set_peer(address);
                 }
-                self.table.counters.accepted.add(1);
                 match self.table.connections.insert(connection) {
                     Some(key) => {
                         self.table.ops.push((Op::Attach(socket), key));
@@ -71,7 +76,12 @@ impl<A: App> Core<A> {
             }
             Command::Close { key, code, reason } => turn.close(key, code, &reason),
             Command::Abort { key } => turn.abort(key, CloseCause::Aborted),
-            Command::App(command) => self.app.on_command(&mut turn, command),
+            Command::App(command) => {
+                if self.app.on_command(&mut turn, command).is_err() {
+                    tracing::error!("a command panicked");
+                    self.table.counters.panics.add(1);
+                }
+            }
             Command::Decide { key, verdict } => self.decided(key, verdict, arena),
             Command::Drain(_) => unreachable!("the reactor keeps it to itself"),
         }

@@ -68,14 +68,17 @@ impl<H: Handler> App for Application<H> {
         if let Err(error) = self.origin.check(request) {
             return Ok(Verdict::Respond(error.response()));
         }
-        let upgrade = catch_unwind(AssertUnwindSafe(|| handler.on_upgrade(&asked)));
-        let upgrade = upgrade.map_err(|_| Panicked)?;
-        if let Some(data) = upgrade.data
-            && let Some(conn) = turn.table.connections.get_mut(key)
-        {
-            conn.data = data;
-        }
-        Ok(match upgrade.decision {
+        let decision = catch_unwind(AssertUnwindSafe(|| {
+            let upgrade = handler.on_upgrade(&asked);
+            // This drops what was there by default, and whatever that may do is the application's.
+            if let Some(data) = upgrade.data
+                && let Some(conn) = turn.table.connections.get_mut(key)
+            {
+                conn.data = data;
+            }
+            upgrade.decision
+        }));
+        Ok(match decision.map_err(|_| Panicked)? {
             Decision::Accept(acceptance) => match acceptance.check_offered(request) {
                 Ok(()) => Verdict::Accept(accept_key, acceptance),
                 Err(error) => {
@@ -118,13 +121,15 @@ impl<H: Handler> App for Application<H> {
         self.call(turn, key, |handler, conn| handler.on_close(conn, cause))
     }
 
-    fn on_command(&mut self, turn: &mut Turn<'_, H::Data>, command: Box<dyn Any + Send>) {
+    fn on_command(
+        &mut self,
+        turn: &mut Turn<'_, H::Data>,
+        command: Box<dyn Any + Send>,
+    ) -> Result<(), Panicked> {
         let turn = Turn { table: &mut *turn.table, arena: &mut *turn.arena };
         let mut connections = Connections::new(turn, &self.remote);
         let handler = &mut self.handler;
         let call = || handler.on_command(&mut connections, command);
-        if catch_unwind(AssertUnwindSafe(call)).is_err() {
-            tracing::error!("on_command panicked");
-        }
+        catch_unwind(AssertUnwindSafe(call)).map_err(|_| Panicked)
     }
 }
