@@ -5,7 +5,8 @@ mod support;
 use std::{sync::mpsc, thread, time::Duration};
 
 use support::{
-    Client, Echo, Event, Frame, Log, Serving, logged, noise, on_each_driver, serve, serve_with,
+    Client, Echo, Event, Frame, Log, Serving, echo, logged, noise, on_each_driver, serve,
+    serve_with,
 };
 use throng::{
     CloseCause, Conn, Deadline, DriverKind, Handler, Limits, Message, SendQueue, Server,
@@ -39,10 +40,6 @@ fn logged_echo(
 ) -> (Serving, Log) {
     let (handler, log) = logged(echo);
     (serve_with(driver, handler, settings), log)
-}
-
-fn echo(conn: &mut Conn<'_, ()>, message: Message<'_>) {
-    conn.send(message);
 }
 
 fn chats(client: &mut Client) {

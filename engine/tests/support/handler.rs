@@ -6,6 +6,11 @@ use throng::{CloseCause, Conn, ConnId, Handler, Message};
 
 use super::PATIENCE;
 
+/// Sends a message back.
+pub(crate) fn echo(conn: &mut Conn<'_, ()>, message: Message<'_>) {
+    conn.send(message);
+}
+
 /// Sends every message back.
 #[derive(Clone, Copy)]
 pub(crate) struct Echo;

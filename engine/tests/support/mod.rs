@@ -32,7 +32,7 @@ pub(crate) use self::{
     child::{Child, driver_name, is_child},
     client::{Answer, Client, request},
     frame::Frame,
-    handler::{Echo, Event, Log, logged},
+    handler::{Echo, Event, Log, echo, logged},
     serving::{Serving, serve, serve_with},
 };
 
