@@ -7,20 +7,20 @@ use crate::{
 
 /// Limits of a server and of each of its connections. Every queue is bounded by something here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub(crate) struct Config {
     /// What a peer may send.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// How long it may take.
-    pub timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
     /// What may wait for it.
-    pub send_queue: SendQueue,
+    pub(crate) send_queue: SendQueue,
     /// Frames of one connection that are handled in one turn of the reactor, before the others have
     /// their share. Default: 64.
-    pub turn_frames_max: usize,
+    pub(crate) turn_frames_max: usize,
     /// Bytes of queued output and half-received messages that one reactor holds, all connections
-    /// together; what would exceed it is refused with 1013. Default: a quarter of the machine's
-    /// memory, divided by the number of reactors.
-    pub memory_max: usize,
+    /// together; what would exceed it is refused with 1013. The builder makes it a quarter of the
+    /// machine's memory, divided by the number of reactors.
+    pub(crate) memory_max: usize,
 }
 
 impl Default for Config {

@@ -12,7 +12,6 @@ mod server;
 mod simd;
 
 pub use self::{
-    config::Config,
     conn::{CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
     driver::DriverKind,
     error::Error,

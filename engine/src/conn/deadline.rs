@@ -16,7 +16,8 @@ impl Tick {
 
     /// The tick that `elapsed` lies in.
     pub(crate) fn at(elapsed: Duration) -> Self {
-        Self((elapsed.as_millis() / Self::LEN.as_millis()) as u32)
+        // In the integers that a `Duration` is made of: this is asked every turn.
+        Self((elapsed.as_secs() * 4) as u32 + elapsed.subsec_nanos() / Self::LEN.subsec_nanos())
     }
 
     /// The first tick by which at least `duration` has passed.
@@ -41,7 +42,7 @@ pub struct Timeouts {
     pub ping: Option<Duration>,
     /// Silence after which the connection is given up, pongs being noise. Default: 60 s.
     pub idle: Option<Duration>,
-    /// From the first byte of a message to its last. Default: 60 s.
+    /// From the first header of a message to its last byte. Default: 60 s.
     pub message: Option<Duration>,
     /// For the closing handshake, and for the last output to leave. Default: 5 s.
     pub close: Duration,
@@ -126,9 +127,14 @@ impl<T> Connection<T> {
                 let timer_at = self.extra.as_ref().and_then(|extra| extra.timer_at);
                 let timer_at = timer_at.unwrap_or(Tick::NEVER);
                 let pinged = self.flags.has(Flags::PINGED);
-                let ping_at = match timeouts.ping {
-                    Some(ping) if !pinged => self.heard_at.after(ping - ping_jitter(ping, index)),
-                    _ => Tick::NEVER,
+                // While a ping is unanswered there is nothing to do, but a look to take: an answer
+                // does not touch the deadline.
+                let (ping_at, look_at) = match timeouts.ping {
+                    None => (Tick::NEVER, Tick::NEVER),
+                    Some(ping) if pinged => (Tick::NEVER, now.after(ping)),
+                    Some(ping) => {
+                        (self.heard_at.after(ping - ping_jitter(ping, index)), Tick::NEVER)
+                    }
                 };
                 expired(Deadline::Idle, idle_at)
                     .or_else(|| expired(Deadline::Lifetime, lifetime_at))
@@ -137,7 +143,7 @@ impl<T> Connection<T> {
                     .or_else(|| (ping_at <= now).then_some(Due::Ping))
                     .unwrap_or_else(|| {
                         let at = idle_at.min(lifetime_at).min(message_at).min(timer_at);
-                        Due::Later(at.min(ping_at))
+                        Due::Later(at.min(ping_at).min(look_at))
                     })
             }
             Phase::CloseSent(_) | Phase::Ending | Phase::Lingering => {
@@ -154,5 +160,67 @@ impl<T> Connection<T> {
 /// together are not pinged together.
 fn ping_jitter(ping: Duration, index: u32) -> Duration {
     let spread = index.wrapping_mul(0x9E37_79B9) >> 24; // Fibonacci hashing: 0–255
-    ping / 8 * spread / 256
+    ping / 2048 * spread
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(heard_at: u32, flags: Flags) -> Connection<()> {
+        let mut conn = Connection::new(Tick(heard_at));
+        conn.phase = Phase::Open;
+        conn.flags = flags;
+        conn
+    }
+
+    fn timeouts(ping: Option<u64>, idle: Option<u64>) -> Timeouts {
+        let (ping, idle) = (ping.map(Duration::from_secs), idle.map(Duration::from_secs));
+        Timeouts { ping, idle, ..Timeouts::default() }
+    }
+
+    #[test]
+    fn a_tick_is_a_quarter_of_a_second() {
+        let rows = [(0, 0), (249, 0), (250, 1), (999, 3), (1000, 4), (3_600_000, 14_400)];
+        for (milliseconds, tick) in rows {
+            assert_eq!(Tick::at(Duration::from_millis(milliseconds)), Tick(tick));
+        }
+        assert!(Tick(0).after(Duration::from_millis(1)) > Tick(0));
+        assert!(Tick(7).after(Duration::MAX) < Tick::NEVER);
+    }
+
+    #[test]
+    fn silence_is_answered_by_pings_and_at_last_by_the_end() {
+        let limits = timeouts(Some(1), Some(10));
+        let silent = open(0, Flags::default());
+        assert!(matches!(silent.due(Tick(1), &limits, 0), Due::Later(at) if at <= Tick(5)));
+        assert_eq!(silent.due(Tick(5), &limits, 0), Due::Ping);
+        let pinged = open(0, Flags::PINGED);
+        assert!(matches!(pinged.due(Tick(6), &limits, 0), Due::Later(at) if at <= Tick(11)));
+        assert_eq!(pinged.due(Tick(41), &limits, 0), Due::Expired(Deadline::Idle));
+    }
+
+    /// Its answer does not touch the deadline, so a pinged connection has to be looked at again.
+    #[test]
+    fn pings_go_on_without_any_other_limit() {
+        let limits = Timeouts { lifetime: None, ..timeouts(Some(1), None) };
+        let pinged = open(0, Flags::PINGED);
+        assert!(matches!(pinged.due(Tick(100), &limits, 3), Due::Later(at) if at <= Tick(105)));
+    }
+
+    #[test]
+    fn the_longest_time_is_for_ever() {
+        let limits = Timeouts {
+            handshake: Some(Duration::MAX),
+            ping: Some(Duration::MAX),
+            idle: Some(Duration::MAX),
+            message: Some(Duration::MAX),
+            close: Duration::MAX,
+            lifetime: Some(Duration::MAX),
+        };
+        for index in 0..1000 {
+            let due = open(0, Flags::default()).due(Tick(1 << 30), &limits, index);
+            assert!(matches!(due, Due::Later(at) if at > Tick(u32::MAX / 2)), "{due:?}");
+        }
+    }
 }

@@ -118,7 +118,9 @@ impl Inbound {
                     self.begun_at.get_or_insert(now);
                 }
                 Event::Payload { bytes, last } => {
-                    pool.reserve(&mut self.message, bytes.len())?;
+                    if !self.assembler.is_control() {
+                        pool.reserve(&mut self.message, bytes.len())?;
+                    }
                     self.assembler.push(bytes, self.message.bytes_mut())?;
                     if last && self.assembler.completes() {
                         return Ok(self.assembler.finish(self.message.bytes())?);

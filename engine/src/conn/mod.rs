@@ -138,6 +138,12 @@ pub(crate) struct Extra {
     pub(crate) peer: Option<(Ipv6Addr, u16)>,
 }
 
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.timer_at.is_none() && self.accept_key.is_none() && self.peer.is_none()
+    }
+}
+
 impl<T: Default> Connection<T> {
     /// A connection that was accepted at `now`.
     pub(crate) fn new(now: Tick) -> Self {
@@ -166,6 +172,26 @@ impl<T> Connection<T> {
     /// queued this turn keeps its order, the answer to the handshake before everything else.
     pub(crate) fn output_waits(&self) -> bool {
         self.flags.has(Flags::BLOCKED) || self.flags.has(Flags::SENDING)
+    }
+
+    /// Unsets the timer.
+    pub(crate) fn take_timer(&mut self) {
+        self.extra_mut().timer_at = None;
+        self.tidy();
+    }
+
+    /// Takes what a deferred upgrade is answered with.
+    pub(crate) fn take_accept_key(&mut self) -> Option<AcceptKey> {
+        let accept_key = self.extra_mut().accept_key.take();
+        self.tidy();
+        accept_key
+    }
+
+    /// Gives back what is rare, when there is nothing rare any more.
+    fn tidy(&mut self) {
+        if self.extra.as_deref().is_some_and(Extra::is_empty) {
+            self.extra = None;
+        }
     }
 
     /// Bytes of output that wait in its outbox.

@@ -18,7 +18,7 @@ pub struct SendQueue {
     /// whatever its length, so the bound is this or one message. Default: 1 MiB.
     pub len_max: usize,
     /// Above this many bytes a send answers [`Sent::AboveHighWater`], and `on_drain` follows when
-    /// all have left. Default: 256 KiB.
+    /// all have left. Never more than `len_max`. Default: 256 KiB.
     pub high_water: usize,
     /// What happens to a message that does not fit. Default: [`Overflow::Close`].
     pub overflow: Overflow,
@@ -81,6 +81,9 @@ pub(crate) enum Piece {
 /// sends; and pieces are no longer than that if they can help it, which bounds the wait of a pong.
 const PIECE_LEN: usize = 16 * 1024;
 
+/// Shared frames of up to this many bytes are gathered like a connection's own.
+const COPIED_LEN_MAX: usize = 1024;
+
 impl Outbox {
     /// Adds a frame (or any bytes that belong together) behind all others.
     pub(crate) fn push(
@@ -113,10 +116,19 @@ impl Outbox {
         Ok(())
     }
 
-    /// Adds a shared frame behind all others. Copies nothing.
-    pub(crate) fn push_shared(&mut self, frame: Bytes) {
+    /// Adds a shared frame behind all others. A short one is copied, which costs less than to keep
+    /// and send it by itself.
+    pub(crate) fn push_shared(
+        &mut self,
+        frame: Bytes,
+        pool: &mut BufferPool,
+    ) -> Result<(), Exhausted> {
+        if frame.len() <= COPIED_LEN_MAX {
+            return self.push(&frame, &[], pool);
+        }
         self.len += frame.len();
         self.pieces.push_back(Piece::Shared(frame));
+        Ok(())
     }
 
     /// Puts back what a send left over: it goes first.
@@ -194,6 +206,14 @@ impl Piece {
         match self {
             Self::Owned { lease, from } => lease.bytes().len() - from,
             Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    /// Sees to it that its buffer counts as lent: a driver's copy of corked bytes does not yet.
+    pub(crate) fn count(&mut self, pool: &mut BufferPool) -> Result<(), Exhausted> {
+        match self {
+            Self::Owned { lease, .. } => pool.adopt(lease),
+            Self::Shared(_) => Ok(()),
         }
     }
 

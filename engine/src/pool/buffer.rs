@@ -74,6 +74,17 @@ impl BufferPool {
         self.lent_len
     }
 
+    /// Counts a buffer that was lent by nobody as lent from now on.
+    pub(crate) fn adopt(&mut self, lease: &mut Lease) -> Result<(), Exhausted> {
+        let uncounted = lease.bytes.capacity() - lease.lent_len;
+        if self.lent_len.saturating_add(uncounted) > self.lent_max {
+            return Err(Exhausted);
+        }
+        self.lent_len += uncounted;
+        lease.lent_len += uncounted;
+        Ok(())
+    }
+
     /// Takes a buffer back.
     pub(crate) fn give_back(&mut self, lease: Lease) {
         let mut bytes = lease.bytes;

@@ -12,7 +12,7 @@ pub(crate) struct Key {
 /// Entries at stable addresses, in chunks: growing by a million copies none of them.
 ///
 /// A place that is vacated gets a new generation, so that a [`Key`] of its last tenant finds nothing.
-/// Generations are [`Key::GENERATION_BITS`] wide and wrap.
+/// Generations are [`Key::GENERATION_BITS`] wide; a place that has used them up is retired.
 pub(crate) struct Slab<T> {
     chunks: Vec<Box<[Place<T>; CHUNK_LEN]>>,
     vacant_head: u32,
@@ -35,7 +35,7 @@ enum State<T> {
 }
 
 impl Key {
-    /// How many bits of a generation are in use: 2²⁸ tenants of one place pass before one repeats.
+    /// How many bits of a generation are in use: a place has 2²⁸ tenants, one after another.
     pub(crate) const GENERATION_BITS: u32 = 28;
     /// How many bits of an index are in use.
     pub(crate) const INDEX_BITS: u32 = 26;
@@ -88,8 +88,12 @@ impl<T> Slab<T> {
         else {
             unreachable!("`get` found it occupied")
         };
-        place.generation = (place.generation + 1) & ((1 << Key::GENERATION_BITS) - 1);
-        self.vacant_head = key.index;
+        place.generation += 1;
+        // A place whose generations are used up stays vacant, so that no key ever finds another
+        // tenant than its own: 64 bytes after each 2²⁸ tenants.
+        if place.generation >> Key::GENERATION_BITS == 0 {
+            self.vacant_head = key.index;
+        }
         self.len -= 1;
         Some(value)
     }
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn generations_wrap() {
+    fn a_place_retires_rather_than_repeat_itself() {
         let mut slab = Slab::new();
         let key = slab.insert(()).unwrap();
         slab.remove(key);
@@ -213,6 +217,7 @@ mod tests {
         let key = slab.insert(()).unwrap();
         assert_eq!(key.generation, last);
         slab.remove(key);
-        assert_eq!(slab.insert(()).unwrap().generation, 0);
+        assert_ne!(slab.insert(()).unwrap().index, key.index);
+        assert_eq!((slab.get(key), slab.len()), (None, 1));
     }
 }

@@ -194,6 +194,11 @@ impl Assembler {
         matches!(self.frame, Some(Frame::Control(_) | Frame::Data { fin: true }))
     }
 
+    /// Whether the frame that has begun is a control frame: its payload is kept here.
+    pub fn is_control(&self) -> bool {
+        matches!(self.frame, Some(Frame::Control(_)))
+    }
+
     /// Whether neither a frame nor a message has begun.
     pub fn is_idle(&self) -> bool {
         self.frame.is_none() && self.message.is_none()

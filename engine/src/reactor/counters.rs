@@ -19,7 +19,8 @@ impl Counter {
         self.0.store(n, Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    /// What it is now.
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
@@ -90,7 +91,7 @@ counters! {
     messages_dropped,
     /// Bytes received from sockets.
     bytes_in,
-    /// Bytes queued for sockets, frame headers included.
+    /// Bytes of messages queued for sending, frame headers included.
     bytes_out,
     /// Times that a socket would not take all of a send.
     blocked_sends,

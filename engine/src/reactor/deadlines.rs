@@ -37,10 +37,11 @@ impl Deadlines {
         }
     }
 
-    /// Appends to `due` the indices of this tick's slice whose time has come, and clears their
-    /// stamps.
-    pub(crate) fn sweep(&mut self, now: Tick, due: &mut Vec<u32>) {
-        for _ in 0..self.chunks.len().div_ceil(TICKS_PER_SWEEP) {
+    /// Appends to `due` the indices whose time has come of the slices of `tick_count` ticks, and
+    /// clears their stamps.
+    pub(crate) fn sweep(&mut self, now: Tick, tick_count: usize, due: &mut Vec<u32>) {
+        let slice_count = tick_count.min(TICKS_PER_SWEEP);
+        for _ in 0..(self.chunks.len() * slice_count).div_ceil(TICKS_PER_SWEEP) {
             let chunk = self.cursor % self.chunks.len();
             self.cursor = chunk + 1;
             // Most chunks have nothing due: find that out without a branch a stamp.
@@ -63,7 +64,8 @@ mod tests {
 
     fn sweep_all(deadlines: &mut Deadlines, now: u32) -> Vec<u32> {
         let mut due = Vec::new();
-        (0..TICKS_PER_SWEEP).for_each(|_| deadlines.sweep(Tick(now), &mut due));
+        deadlines.sweep(Tick(now), 1, &mut due);
+        deadlines.sweep(Tick(now), 1000, &mut due);
         due.sort_unstable();
         due
     }

@@ -83,7 +83,6 @@ impl<A: App> Core<A> {
                 }
             }
             Command::Decide { key, verdict } => self.decided(key, verdict, arena),
-            Command::Drain(_) => unreachable!("the reactor keeps it to itself"),
         }
         self.settle(arena);
     }
@@ -92,6 +91,7 @@ impl<A: App> Core<A> {
     pub(super) fn deadline(&mut self, key: Key, arena: &mut Arena) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         let due = conn.due(self.table.now, &self.config.timeouts, key.index);
+        let phase = conn.phase;
         let mut turn = Turn { table: &mut self.table, arena };
         match due {
             Due::Later(_) => {}
@@ -100,7 +100,7 @@ impl<A: App> Core<A> {
                 turn.control(key, Opcode::Ping, &[]);
             }
             Due::Timer => {
-                conn_of(&mut turn, key, |conn| conn.extra_mut().timer_at = None);
+                conn_of(&mut turn, key, Connection::take_timer);
                 let outcome = self.app.on_event(&mut turn, key, AppEvent::Timer);
                 self.survive(key, outcome, arena);
             }
@@ -109,7 +109,10 @@ impl<A: App> Core<A> {
                 let cause = CloseCause::TimedOut(deadline);
                 match deadline {
                     Deadline::Handshake => {
-                        let response = Response::text(408, "the request did not arrive in time\n");
+                        let response = match phase {
+                            Phase::Deciding => Response::text(504, "nobody decided in time\n"),
+                            _ => Response::text(408, "the request did not arrive in time\n"),
+                        };
                         self.respond(key, &response, false, arena);
                     }
                     Deadline::Message => {
@@ -144,6 +147,10 @@ impl<A: App> Core<A> {
     fn sent(&mut self, key: Key, flag: Flags, arena: &mut Arena) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         conn.flags.remove(flag);
+        if flag == Flags::BLOCKED {
+            // Room in the socket means that the peer acknowledged: a slow reader is not a dead one.
+            conn.heard_at = self.table.now;
+        }
         if conn.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
             conn.outbox = None;
         }

@@ -33,8 +33,14 @@ impl<D: Driver, A: App, C> Reactor<D, A, C> {
             }
         }
         table.dirty.clear();
+        if table.dirty.capacity() > DIRTY_KEPT_MAX {
+            table.dirty.shrink_to(DIRTY_KEPT_MAX);
+        }
     }
 }
+
+/// Entries of the dirty list that are kept for reuse: a broadcast to a million leaves nothing behind.
+const DIRTY_KEPT_MAX: usize = 16 * 1024;
 
 /// What to ask of the driver next for a connection that has something to say.
 fn next_op<T>(conn: &mut Connection<T>, output: Output) -> Option<Op> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::{
     driver::Waker,
@@ -41,8 +41,6 @@ pub(crate) enum Command {
     Decide { key: Key, verdict: Decision },
     /// Something of the application's.
     App(Box<dyn Any + Send>),
-    /// Leave politely.
-    Drain(Drain),
 }
 
 /// How a deferred upgrade was decided.
@@ -69,6 +67,7 @@ pub(crate) enum Undelivered {
 /// The reactor's end.
 pub(crate) struct Mailbox {
     commands: Receiver<Command>,
+    drains: Receiver<Drain>,
     sleeping: Arc<AtomicBool>,
 }
 
@@ -76,6 +75,8 @@ pub(crate) struct Mailbox {
 #[derive(Clone)]
 pub(crate) struct Postbox {
     commands: Sender<Command>,
+    /// Room for one, beside the commands: a server can be told to leave however busy it is.
+    drains: Sender<Drain>,
     sleeping: Arc<AtomicBool>,
     waker: Waker,
 }
@@ -83,9 +84,11 @@ pub(crate) struct Postbox {
 /// A mailbox whose reactor is woken by `waker`.
 pub(crate) fn mailbox(waker: Waker) -> (Postbox, Mailbox) {
     let (sender, receiver) = unbounded();
+    let (drain_sender, drain_receiver) = bounded(1);
     let sleeping = Arc::new(AtomicBool::new(false));
-    let postbox = Postbox { commands: sender, sleeping: sleeping.clone(), waker };
-    (postbox, Mailbox { commands: receiver, sleeping })
+    let postbox =
+        Postbox { commands: sender, drains: drain_sender, sleeping: sleeping.clone(), waker };
+    (postbox, Mailbox { commands: receiver, drains: drain_receiver, sleeping })
 }
 
 impl Postbox {
@@ -95,13 +98,27 @@ impl Postbox {
             return Err(Undelivered::Full);
         }
         self.commands.send(command).map_err(|_| Undelivered::Gone)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Tells the reactor to leave. One that was told before is not told again.
+    pub(crate) fn post_drain(&self, drain: Drain) -> Result<(), Undelivered> {
+        if let Err(TrySendError::Disconnected(_)) = self.drains.try_send(drain) {
+            return Err(Undelivered::Gone);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the reactor, if it sleeps.
+    fn wake(&self) {
         // Pairs with the fence in `fall_asleep`: either the reactor sees the command before it
         // sleeps, or we see that it sleeps. Only the first of many posts pays for the wake-up.
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
-        Ok(())
     }
 }
 
@@ -110,7 +127,7 @@ impl Mailbox {
     pub(crate) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.commands.is_empty() {
+        if self.commands.is_empty() && self.drains.is_empty() {
             return true;
         }
         self.wake_up();
@@ -120,6 +137,11 @@ impl Mailbox {
     /// Announces that the reactor is awake: posting costs no wake-up.
     pub(crate) fn wake_up(&self) {
         self.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// The order to leave, if it has come.
+    pub(crate) fn take_drain(&self) -> Option<Drain> {
+        self.drains.try_recv().ok()
     }
 
     /// The next command.
@@ -137,7 +159,6 @@ impl fmt::Debug for Command {
             Self::Abort { .. } => "Abort",
             Self::Decide { .. } => "Decide",
             Self::App(_) => "App",
-            Self::Drain(_) => "Drain",
         })
     }
 }

@@ -87,6 +87,9 @@ struct Listeners {
 /// Commands taken from the mailbox in one turn, before the connections have theirs.
 const COMMANDS_PER_TURN: usize = 1024;
 
+/// Messages that commands may queue in one turn: a broadcast to a million is a turn's work.
+const MESSAGES_PER_TURN: u64 = 64 * 1024;
+
 /// How long accepting pauses after descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -147,8 +150,8 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         self.take_commands();
         self.finish_unfinished();
         if now != self.swept_at {
-            self.swept_at = now;
             self.sweep(now);
+            self.swept_at = now;
         }
         self.flush();
 
@@ -182,18 +185,22 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             && self.draining.is_none();
         (!is_idle).then(|| {
             let elapsed = self.clock.elapsed();
-            let into_tick = elapsed.as_nanos() % Tick::LEN.as_nanos();
-            Tick::LEN - Duration::from_nanos(into_tick as u64)
+            let into_tick = elapsed.subsec_nanos() % Tick::LEN.subsec_nanos();
+            Tick::LEN - Duration::from_nanos(into_tick.into())
         })
     }
 
     fn take_commands(&mut self) {
+        if let Some(drain) = self.mailbox.take_drain() {
+            self.begin_drain(drain);
+        }
+        let messages_max = self.core.table.counters.messages_out.read() + MESSAGES_PER_TURN;
         for _ in 0..COMMANDS_PER_TURN {
             let Some(command) = self.mailbox.take() else { break };
             self.core.table.counters.commands.add(1);
-            match command {
-                Command::Drain(drain) => self.begin_drain(drain),
-                command => self.core.obey(command, self.driver.arena()),
+            self.core.obey(command, self.driver.arena());
+            if self.core.table.counters.messages_out.read() > messages_max {
+                break;
             }
         }
     }
@@ -208,7 +215,8 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
     /// Looks at the connections whose deadline has come, and at what else waits for the clock.
     fn sweep(&mut self, now: Tick) {
         let mut due = std::mem::take(&mut self.due);
-        self.core.table.deadlines.sweep(now, &mut due);
+        let tick_count = now.0.saturating_sub(self.swept_at.0) as usize;
+        self.core.table.deadlines.sweep(now, tick_count, &mut due);
         for index in due.drain(..) {
             let Some(key) = self.core.table.connections.key_at(index) else { continue };
             self.core.deadline(key, self.driver.arena());

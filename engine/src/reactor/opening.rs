@@ -111,7 +111,7 @@ impl<A: App> Core<A> {
         }
         match verdict {
             Ok(acceptance) => {
-                let accept_key = conn.extra_mut().accept_key.take();
+                let accept_key = conn.take_accept_key();
                 let accept_key = accept_key.expect("kept when the upgrade was deferred");
                 if self.open(key, &accept_key, &acceptance, arena) {
                     self.resume(key, arena);

@@ -218,14 +218,16 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Sends a frame that other connections share. Copies nothing.
+    /// Sends a frame that other connections share. A long one is copied nowhere.
     pub(crate) fn send_shared(&mut self, key: Key, frame: &Bytes) -> Sent {
         match self.admit(key, frame.len()) {
             Sent::Queued => {}
             refused => return refused,
         }
-        self.enqueue_shared(key, frame);
-        self.sent(key, frame.len())
+        match self.enqueue_shared(key, frame) {
+            Ok(()) => self.sent(key, frame.len()),
+            Err(Exhausted) => self.out_of_memory(key),
+        }
     }
 
     /// Sends a frame to every open connection, and says to how many.
@@ -433,24 +435,21 @@ impl<T> Turn<'_, T> {
         outbox.push(header, payload, pool)
     }
 
-    fn enqueue_shared(&mut self, key: Key, frame: &Bytes) {
+    fn enqueue_shared(&mut self, key: Key, frame: &Bytes) -> Result<(), Exhausted> {
         let Table { connections, dirty, pool, .. } = &mut *self.table;
-        let Some(conn) = connections.get_mut(key) else { return };
+        let Some(conn) = connections.get_mut(key) else { return Ok(()) };
         let entry = dirty_entry(dirty, conn, key);
         if conn.outbox.is_none() && matches!(entry.output, Output::Nothing) {
             entry.output = Output::Shared(frame.clone());
-            return;
+            return Ok(());
         }
-        match uncork(conn, entry, self.arena, pool) {
-            Ok(outbox) => outbox.push_shared(frame.clone()),
-            Err(Exhausted) => self.abort(key, CloseCause::OutOfMemory),
-        }
+        uncork(conn, entry, self.arena, pool)?.push_shared(frame.clone(), pool)
     }
 
     /// The rest of a send that the socket would not take whole goes to the front of the queue,
     /// before what this turn has corked since.
     pub(super) fn put_back(&mut self, key: Key, rest: Payload) {
-        let rest = match rest {
+        let mut rest = match rest {
             Payload::Owned { lease, from } => Piece::Owned { lease, from },
             Payload::Shared(bytes) => Piece::Shared(bytes),
             Payload::Corked(_) => unreachable!("a driver gives corked bytes back as owned"),
@@ -463,7 +462,7 @@ impl<T> Turn<'_, T> {
         conn.flags.insert(Flags::BLOCKED);
         conn.flags.remove(Flags::SENDING);
         let entry = dirty_entry(dirty, conn, key);
-        match uncork(conn, entry, self.arena, pool) {
+        match rest.count(pool).and_then(|()| uncork(conn, entry, self.arena, pool)) {
             Ok(outbox) => outbox.push_rest(rest),
             Err(Exhausted) => {
                 rest.release(pool);
@@ -498,7 +497,7 @@ fn uncork<'a, T>(
     match std::mem::take(&mut entry.output) {
         Output::Nothing => {}
         Output::Corked(range) => outbox.push(arena.slice(range), &[], pool)?,
-        Output::Shared(frame) => outbox.push_shared(frame),
+        Output::Shared(frame) => outbox.push_shared(frame, pool)?,
     }
     Ok(outbox)
 }

@@ -88,7 +88,8 @@ impl ServerBuilder {
 
     /// What may wait for a peer that reads slowly.
     pub fn send_queue(mut self, send_queue: SendQueue) -> Self {
-        self.config.send_queue = send_queue;
+        let high_water = send_queue.high_water.min(send_queue.len_max);
+        self.config.send_queue = SendQueue { high_water, ..send_queue };
         self
     }
 
@@ -153,6 +154,10 @@ impl ServerBuilder {
         self.check_limits()?;
         let memory_max = self.memory_max.unwrap_or_else(|| machine_memory() / 4);
         self.config.memory_max = memory_max / reactors;
+        if self.config.memory_max == 0 {
+            let remedy = "use at least one byte for each reactor";
+            return Err(Error::setting("memory_max", memory_max, remedy));
+        }
 
         let choice =
             choose(self.driver).map_err(|error| Error::io("cannot choose a driver", error))?;
@@ -160,6 +165,7 @@ impl ServerBuilder {
         tracing::info!(driver = %choice.kind, reason = %choice.reason, reactors, simd, "driver chosen");
 
         let mut addresses = Vec::new();
+        let mut unix_paths = Vec::new();
         let mut listeners: Vec<Vec<OwnedFd>> = (0..reactors).map(|_| Vec::new()).collect();
         let mut add = |address, opened: Vec<OwnedFd>| {
             addresses.push(address);
@@ -168,6 +174,9 @@ impl ServerBuilder {
         for text in &self.listen {
             for address in ListenAddr::parse(text)? {
                 let (address, opened) = address.open(reactors, self.shared_listeners, &self.tcp)?;
+                if let ListenAddr::Unix(path) = &address {
+                    unix_paths.push(path.clone());
+                }
                 add(address, opened);
             }
         }
@@ -186,6 +195,7 @@ impl ServerBuilder {
         Ok(Server::new(super::Parts {
             choice,
             addresses,
+            unix_paths,
             listeners,
             wakers,
             pins,
@@ -212,13 +222,19 @@ impl ServerBuilder {
     }
 
     fn check_limits(&self) -> Result<(), Error> {
-        let Config { limits, send_queue, turn_frames_max, .. } = &self.config;
+        let Config { limits, timeouts, send_queue, turn_frames_max, .. } = &self.config;
         let at_least_one = [
             ("turn_frames_max", *turn_frames_max),
             ("limits.header_count_max", limits.header_count_max),
             ("limits.head_len_max", limits.head_len_max),
             ("send_queue.len_max", send_queue.len_max),
         ];
+        if let (Some(ping), Some(idle)) = (timeouts.ping, timeouts.idle)
+            && ping >= idle
+        {
+            let remedy = "use less than timeouts.idle, or a silent peer is never asked";
+            return Err(Error::setting("timeouts.ping", format!("{ping:?}"), remedy));
+        }
         if limits.header_count_max > HEADER_COUNT_MAX {
             let remedy = format!("use 1 to {HEADER_COUNT_MAX}");
             return Err(Error::setting("limits.header_count_max", limits.header_count_max, remedy));

@@ -51,6 +51,8 @@ pub struct Server {
 struct Parts {
     choice: Choice,
     addresses: Vec<ListenAddr>,
+    /// Unix sockets that are ours to remove in the end.
+    unix_paths: Vec<PathBuf>,
     /// For each reactor, one of each address.
     listeners: Vec<Vec<OwnedFd>>,
     wakers: Vec<Waker>,
@@ -164,30 +166,30 @@ impl Server {
             let (handler, origin, ready) = (handler.clone(), origin.clone(), ready.clone());
             let (remote, kind) = (remote.at(index), choice.kind);
             let body = move || {
-                let alarm = Alarm(remote.clone());
+                let mut alarm = Alarm(Some(remote.clone()));
                 let outcome = match kind {
                     DriverKind::Uring => seat.serve(Uring::new, &*handler, remote, origin, &ready),
                     DriverKind::Epoll => seat.serve(Epoll::new, &*handler, remote, origin, &ready),
                 };
                 if outcome.is_ok() {
-                    std::mem::forget(alarm);
+                    alarm.0 = None;
                 }
                 outcome
             };
-            let thread = thread::Builder::new()
-                .name(format!("throng-{index}"))
-                .spawn(body)
-                .map_err(|error| Error::io("cannot start a reactor's thread", error))?;
+            let thread = thread::Builder::new().name(format!("throng-{index}")).spawn(body);
             threads.push(thread);
         }
         drop(ready);
-        let unix_paths = addresses.into_iter().filter_map(|address| match address {
-            ListenAddr::Unix(path) => Some(path),
-            ListenAddr::Tcp(_) => None,
-        });
-        let running = Running { threads, remote, unix_paths: unix_paths.collect() };
+        let (threads, failures): (Vec<_>, Vec<_>) = threads.into_iter().partition(Result::is_ok);
+        let threads: Vec<_> = threads.into_iter().flatten().collect();
+        let running = Running { threads, remote, unix_paths: parts.unix_paths };
         let serving = readiness.iter().take(running.threads.len()).count();
         drop(originals);
+        if let Some(Err(error)) = failures.into_iter().next() {
+            let _ = running.remote.shutdown(Shutdown::default());
+            running.join()?;
+            return Err(Error::io("cannot start a reactor's thread", error));
+        }
         if serving < running.threads.len() {
             // A thread ended before it served: `join` tells why.
             running.join()?;
@@ -198,11 +200,13 @@ impl Server {
 }
 
 /// Tells the other reactors to leave when this one fails or panics: a server is never half dead.
-struct Alarm(Remote);
+struct Alarm(Option<Remote>);
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        let _ = self.0.shutdown(Shutdown::default());
+        if let Some(remote) = &self.0 {
+            let _ = remote.shutdown(Shutdown::default());
+        }
     }
 }
 

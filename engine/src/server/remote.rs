@@ -125,7 +125,9 @@ impl Remote {
     pub fn shutdown(&self, shutdown: Shutdown) -> Result<(), RemoteError> {
         let Shutdown { code, spread, deadline } = shutdown;
         let code = if code.is_sendable() { code } else { CloseCode::GOING_AWAY };
-        self.post_all(|| Command::Drain(Drain { code, spread, deadline }))
+        let drain = Drain { code, spread, deadline };
+        let posted = self.reactors.iter().map(|link| link.postbox.post_drain(drain));
+        posted.fold(Ok(()), Result::and).map_err(|_| RemoteError::Gone)
     }
 
     /// The counts of one reactor.

@@ -109,6 +109,9 @@ pub struct Ticket {
 
 impl Ticket {
     /// Accepts the upgrade. It is not an error if the client has gone meanwhile.
+    ///
+    /// The request is gone by then: a subprotocol has to be one that it offered, which nobody checks
+    /// here.
     pub fn accept(self, acceptance: Acceptance) -> Result<(), RemoteError> {
         self.remote.decide(self.id, Ok(acceptance))
     }
