@@ -99,7 +99,6 @@ impl<A: App> Core<A> {
     ) -> usize {
         let mut frames_left = self.config.turn_frames_max;
         while frames_left > 0 && !input.is_empty() && phase.is_live() {
-            frames_left -= 1;
             let (table, limits) = (&mut self.table, &self.config.limits);
             let event = match &mut inbound {
                 None => match whole_frame(&mut input, table.role, limits) {
@@ -118,6 +117,7 @@ impl<A: App> Core<A> {
                     }
                 }
             };
+            frames_left -= 1;
             match event {
                 Ok(event) => {
                     let mut turn = Turn { table, arena };
