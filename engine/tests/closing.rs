@@ -26,6 +26,7 @@ on_each_driver!(
     what_follows_a_close_is_ignored,
     what_crosses_our_close_is_ignored,
     a_peer_that_never_answers_our_close,
+    a_peer_that_closes_and_never_reads,
     a_peer_that_talks_on_after_it_failed,
     an_end_without_a_close,
     a_reset,
@@ -271,6 +272,19 @@ fn a_peer_that_never_answers_our_close(driver: DriverKind) {
     client.expect_gone();
     assert_eq!(log.closed(), CloseCause::TimedOut(Deadline::Close));
     server.until("it is forgotten", |counts| counts.connections == 0 && counts.timeouts == 1);
+}
+
+fn a_peer_that_closes_and_never_reads(driver: DriverKind) {
+    let (handler, log) = logged(|conn, _| {
+        conn.send(&noise(16 << 20, 9));
+    });
+    let server = serve_with(driver, handler, hurried);
+    let mut client = Client::connect_narrow(server.address(), 4096).opened();
+    client.send_bytes(&Frame::stream(&[Frame::text("go"), Frame::close(1000, "")]));
+    // It was told why at once, and the rest is nobody's concern.
+    assert_eq!(log.closed(), CloseCause::Peer(Some(CloseCode::NORMAL)));
+    server.until("it is forgotten", |counts| counts.connections == 0);
+    assert_eq!(log.rest(), []);
 }
 
 fn a_peer_that_talks_on_after_it_failed(driver: DriverKind) {

@@ -21,6 +21,7 @@ on_each_driver!(
     messages_of_every_length,
     sixteen_mebibytes,
     ten_thousand_messages_in_one_go,
+    one_frame_a_turn,
     three_hundred_connections_at_once,
     fragments_with_control_frames_in_between,
     a_byte_at_a_time,
@@ -70,6 +71,22 @@ fn ten_thousand_messages_in_one_go(driver: DriverKind) {
     sending.join().unwrap();
     let counts = server.remote().total();
     assert_eq!((counts.messages_in, counts.messages_out), (10_000, 10_000));
+}
+
+fn one_frame_a_turn(driver: DriverKind) {
+    let server = serve_with(driver, Echo, |builder| builder.turn_frames_max(1));
+    let mut clients = [server.open(), server.open()];
+    for round in 0..20 {
+        // The fragments of a message, and the parts of a frame, are then dealt with apart.
+        let bytes = Frame::stream(&medley());
+        for client in &mut clients {
+            client.send_bytes(&bytes[..bytes.len() - round]);
+        }
+        for client in &mut clients {
+            client.send_bytes(&bytes[bytes.len() - round..]);
+            expect_medley(client);
+        }
+    }
 }
 
 fn three_hundred_connections_at_once(driver: DriverKind) {

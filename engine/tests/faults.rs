@@ -24,12 +24,12 @@ on_each_driver!(
     a_panic_in_on_command,
     a_panic_while_another_connection_is_changed,
     data_that_panics_when_it_is_dropped,
-    data_that_panics_when_it_is_replaced,
     data_that_panics_when_it_is_made,
     a_handler_that_panics_when_it_is_made,
     ids_of_the_dead_find_nobody,
     peers_that_vanish_at_every_byte,
     descriptors_used_up,
+    descriptors_are_given_back,
     killed_under_load,
     chosen_by_the_environment,
 );
@@ -263,50 +263,6 @@ fn data_that_panics_when_it_is_dropped(driver: DriverKind) {
     others.iter_mut().for_each(chats);
 }
 
-/// What the upgrade brings replaces what was there by default.
-#[derive(Clone)]
-struct Unstable;
-
-#[derive(Debug)]
-struct Replaced(bool);
-
-impl Default for Replaced {
-    fn default() -> Self {
-        Self(true)
-    }
-}
-
-impl Drop for Replaced {
-    fn drop(&mut self) {
-        assert!(!self.0, "what it is by default goes off");
-    }
-}
-
-impl Handler for Unstable {
-    type Data = Replaced;
-
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Replaced> {
-        match request.path() {
-            "/replace" => Upgrade::accept().with(Replaced(false)),
-            _ => Upgrade::accept(),
-        }
-    }
-
-    fn on_message(&mut self, conn: &mut Conn<'_, Replaced>, message: Message<'_>) {
-        conn.send(message);
-    }
-}
-
-fn data_that_panics_when_it_is_replaced(driver: DriverKind) {
-    let server = serve(driver, Unstable);
-    let mut other = server.open();
-    let mut client = server.connect();
-    client.send_bytes(request("").replace("chat", "replace").as_bytes());
-    assert_eq!(client.answer().status, 500);
-    chats(&mut other);
-    assert_eq!(server.remote().total().panics, 1);
-}
-
 /// [`FAULTY_FUSE`] is everybody's.
 static FUSE_TESTS: Mutex<()> = Mutex::new(());
 
@@ -481,6 +437,33 @@ fn descriptors_used_up(driver: DriverKind) {
         chats(&mut client);
     }
     chats(&mut first);
+}
+
+fn descriptors_are_given_back(driver: DriverKind) {
+    let child = Child::start("a_process_of_its_own", driver_name(driver), Some(60));
+    let address = child.address();
+    let mut first = Client::connect(address).opened();
+    let endings: [fn(Client); 6] = [
+        drop,
+        Client::reset,
+        |mut client| client.send_bytes(b"GET / HTTP/1.1\r\n"),
+        |client| drop(client.opened()),
+        |client| client.opened().reset(),
+        |client| {
+            let mut client = client.opened();
+            client.send(&Frame::close(1000, ""));
+            client.expect(&Frame::close(1000, ""));
+            client.expect_end();
+        },
+    ];
+    for n in 0..300 {
+        endings[n % endings.len()](Client::connect(address));
+        if n % 10 == 0 {
+            // In step with it: more than ten never wait to be accepted.
+            chats(&mut Client::connect(address).opened());
+        }
+    }
+    assert_eq!(Report::of(&mut first).accept_failures, 0);
 }
 
 fn killed_under_load(driver: DriverKind) {

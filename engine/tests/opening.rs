@@ -12,8 +12,8 @@ use support::{
     Answer, Client, Echo, Frame, PATIENCE, Serving, on_each_driver, request, serve, serve_with,
 };
 use throng::{
-    Acceptance, CloseCause, Conn, DriverKind, Handler, Limits, Message, OriginPolicy, Request,
-    Response, ServerBuilder, Ticket, Timeouts, Upgrade,
+    Acceptance, CloseCause, CloseCode, Conn, DriverKind, Handler, Limits, Message, OriginPolicy,
+    Request, Response, ServerBuilder, Ticket, Timeouts, Upgrade,
 };
 
 on_each_driver!(
@@ -28,6 +28,8 @@ on_each_driver!(
     plain_http,
     a_body_in_pieces,
     a_body_that_is_too_long,
+    a_long_response_to_a_slow_reader,
+    asked_by_someone_who_says_no_more,
     http_unless_told_otherwise,
     who_leaves_early_is_forgotten,
     deferred_and_accepted,
@@ -36,6 +38,7 @@ on_each_driver!(
     deferred_and_never_decided,
     deferred_for_someone_who_left,
     decided_twice,
+    aborted_while_undecided,
     subprotocol_and_headers,
     a_subprotocol_that_nobody_offered,
     a_header_that_cannot_be_said,
@@ -241,6 +244,44 @@ fn a_body_that_is_too_long(driver: DriverKind) {
     assert_eq!(ask(&server, &all).status, 413);
 }
 
+/// Has a lot to say.
+#[derive(Clone)]
+struct Library;
+
+impl Handler for Library {
+    type Data = ();
+
+    fn on_http(&mut self, _request: &Request<'_>) -> Response {
+        Response::text(200, "word ".repeat(1 << 20))
+    }
+}
+
+fn a_long_response_to_a_slow_reader(driver: DriverKind) {
+    let server = serve(driver, Library);
+    let mut client = Client::connect_narrow(server.address(), 4096);
+    client.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.until("the socket is full", |counts| counts.blocked_sends > 0);
+    let answer = client.answer();
+    assert!(answer.body == "word ".repeat(1 << 20), "{} bytes", answer.body.len());
+}
+
+fn asked_by_someone_who_says_no_more(driver: DriverKind) {
+    let server = serve(driver, Site);
+    let mut client = server.connect();
+    client.send_bytes(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    client.finish();
+    assert_eq!(client.answer().body, "POST / hi");
+
+    let server = serve(driver, Echo);
+    let mut client = server.connect();
+    let frames: Vec<_> = (0..200).map(|n| Frame::text(&n.to_string())).collect();
+    client.send_bytes(&[request("").into_bytes(), Frame::stream(&frames)].concat());
+    client.finish();
+    client.expect_opened();
+    frames.iter().for_each(|frame| client.expect(frame));
+    client.expect_end();
+}
+
 fn http_unless_told_otherwise(driver: DriverKind) {
     let server = serve(driver, Echo);
     let answer = ask(&server, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -376,6 +417,22 @@ fn decided_twice(driver: DriverKind) {
     ticket.accept(Acceptance::new()).unwrap();
     client.expect_opened();
     chats(&mut client);
+}
+
+fn aborted_while_undecided(driver: DriverKind) {
+    let (server, tickets) = Deferring::serve(driver);
+    let mut client = server.connect();
+    client.send_bytes(request("").as_bytes());
+    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
+    // What is not open can neither be talked to nor closed politely.
+    server.remote().send(ticket.id(), "too early").unwrap();
+    server.remote().close(ticket.id(), CloseCode::NORMAL, "").unwrap();
+    server.remote().broadcast("too early").unwrap();
+    server.remote().abort(ticket.id()).unwrap();
+    client.expect_gone();
+    ticket.accept(Acceptance::new()).unwrap();
+    let counts = server.until("it is forgotten", |counts| counts.connections == 0);
+    assert_eq!((counts.opened, counts.messages_out), (0, 0));
 }
 
 /// Answers upgrades by the path that was asked for.

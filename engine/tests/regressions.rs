@@ -2,14 +2,25 @@
 
 mod support;
 
-use support::{Client, Frame, Serving, logged, on_each_driver, serve, serve_with};
-use throng::{Conn, DriverKind, Message, Overflow, SendQueue, Sent};
+use std::{
+    io::{ErrorKind, Read},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use support::{Client, Frame, Serving, logged, on_each_driver, request, serve, serve_with};
+use throng::{
+    Conn, DriverKind, Handler, Message, Overflow, Request, SendQueue, Sent, Server, Upgrade,
+};
 
 on_each_driver!(
     the_end_of_the_stream_overtook_the_input,
     data_followed_a_close,
     a_pong_followed_a_close,
     pings_were_queued_without_end,
+    data_that_was_replaced_took_the_server_with_it,
+    a_share_of_one_frame_was_never_used,
+    building_a_server_interrupted_the_builder,
 );
 
 /// Sends back what it gets, except for `fill`: then more than the kernel holds.
@@ -89,4 +100,74 @@ fn pings_were_queued_without_end(driver: DriverKind) {
     client.send(&Frame::close(1000, ""));
     let frames = client.frames_to_the_end();
     assert_eq!(frames.last(), Some(&Frame::close(1000, "")));
+}
+
+/// What the upgrade brings replaces what was there by default.
+#[derive(Clone)]
+struct Unstable;
+
+#[derive(Debug)]
+struct Replaced(bool);
+
+impl Default for Replaced {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+impl Drop for Replaced {
+    fn drop(&mut self) {
+        assert!(!self.0, "what it is by default goes off");
+    }
+}
+
+impl Handler for Unstable {
+    type Data = Replaced;
+
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Replaced> {
+        match request.path() {
+            "/replace" => Upgrade::accept().with(Replaced(false)),
+            _ => Upgrade::accept(),
+        }
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, Replaced>, message: Message<'_>) {
+        conn.send(message);
+    }
+}
+
+/// An upgrade that brought data dropped the default value outside of any net: a panic in its `Drop`
+/// ended the reactor, with all its connections, and then the process.
+fn data_that_was_replaced_took_the_server_with_it(driver: DriverKind) {
+    let server = serve(driver, Unstable);
+    let mut other = server.open();
+    let mut client = server.connect();
+    client.send_bytes(request("").replace("chat", "replace").as_bytes());
+    assert_eq!(client.answer().status, 500);
+    other.send(&Frame::text("still there?"));
+    other.expect(&Frame::text("still there?"));
+    assert_eq!(server.remote().total().panics, 1);
+}
+
+/// With a share of one frame a turn a message in fragments got nowhere: finding out that it needs the
+/// long way was counted as a frame, and forgotten by the next turn, which found it out again.
+fn a_share_of_one_frame_was_never_used(driver: DriverKind) {
+    let server = serve_with(driver, logged(obey).0, |builder| builder.turn_frames_max(1));
+    let mut client = server.open();
+    client.send_bytes(&Frame::stream(&Frame::fragments(1, b"in pieces", 2)));
+    client.expect(&Frame::text("in pieces"));
+}
+
+/// Whether io_uring works was tried on the thread that built the server. The kernel takes a ring down
+/// some time after it was closed, and interrupts the thread that made it, in whatever call that is by
+/// then: a read with a timeout failed with EINTR.
+fn building_a_server_interrupted_the_builder(driver: DriverKind) {
+    for _ in 0..10 {
+        let builder = Server::builder().driver(driver).reactors(1).listen("127.0.0.1:0");
+        let _server = builder.build().unwrap();
+        let (one, _other) = UnixStream::pair().unwrap();
+        one.set_read_timeout(Some(Duration::from_millis(30))).unwrap();
+        let error = (&one).read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "nothing came, and nothing happened");
+    }
 }
