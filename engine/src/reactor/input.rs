@@ -36,7 +36,9 @@ impl<A: App> Core<A> {
 
     /// Handles the first frames of a connection that has just opened.
     pub(super) fn begin(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
-        let left_len = self.frames(key, Phase::Open, None, input, arena);
+        // `on_open` may have closed it already.
+        let phase = self.phase_of(key);
+        let left_len = self.frames(key, phase, None, input, arena);
         if left_len > 0 {
             self.put_off(key, &input[input.len() - left_len..], arena);
         }
