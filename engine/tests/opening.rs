@@ -383,7 +383,7 @@ fn deferred_and_never_decided(driver: DriverKind) {
     let mut client = server.connect();
     client.send_bytes(request("").as_bytes());
     let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(client.answer().status, 408);
+    assert_eq!(client.answer().status, 504);
     // Too late.
     ticket.accept(Acceptance::new()).unwrap();
     drop(client);
