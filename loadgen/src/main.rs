@@ -1,2 +1,10 @@
-//! loadgen
-fn main() {}
+//! The place of the load generator, which is yet to be written. `bench/` measures meanwhile.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eprintln!(
+        "loadgen is not written yet; `cargo run --release -p throng-bench -- --help` measures"
+    );
+    ExitCode::FAILURE
+}

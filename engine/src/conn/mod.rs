@@ -170,8 +170,9 @@ impl<T> Connection<T> {
 
     /// Whether output waits for the socket: what is urgent may then pass by. What has only been
     /// queued this turn keeps its order, the answer to the handshake before everything else.
+    #[inline]
     pub(crate) fn output_waits(&self) -> bool {
-        self.flags.has(Flags::BLOCKED) || self.flags.has(Flags::SENDING)
+        self.flags.0 & (Flags::BLOCKED.0 | Flags::SENDING.0) != 0
     }
 
     /// Unsets the timer.

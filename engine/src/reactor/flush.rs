@@ -12,6 +12,24 @@ use crate::{
 impl<D: Driver, A: App, C> Reactor<D, A, C> {
     /// Submits one send, or the next step of its ending, for each connection on the dirty list.
     pub(super) fn flush(&mut self) {
+        if !self.core.accepted.is_empty() || !self.core.table.ops.is_empty() {
+            self.flush_ops();
+        }
+        let table = &mut self.core.table;
+        while let Some(Dirty { key, output }) = table.dirty.pop() {
+            let Some(conn) = table.connections.get_mut(key) else { continue };
+            conn.dirty = 0;
+            if let Some(op) = next_op(conn, output) {
+                self.driver.submit(op, key);
+            }
+        }
+        if table.dirty.capacity() > DIRTY_KEPT_MAX {
+            table.dirty.shrink_to(DIRTY_KEPT_MAX);
+        }
+    }
+
+    /// What is not a send: rare, compared with those.
+    fn flush_ops(&mut self) {
         let table = &mut self.core.table;
         for accepted in self.core.accepted.drain(..) {
             match accepted {
@@ -25,17 +43,6 @@ impl<D: Driver, A: App, C> Reactor<D, A, C> {
         for (op, key) in table.ops.drain(..) {
             self.driver.submit(op, key);
         }
-        for Dirty { key, output } in &mut table.dirty {
-            let Some(conn) = table.connections.get_mut(*key) else { continue };
-            conn.dirty = 0;
-            if let Some(op) = next_op(conn, std::mem::take(output)) {
-                self.driver.submit(op, *key);
-            }
-        }
-        table.dirty.clear();
-        if table.dirty.capacity() > DIRTY_KEPT_MAX {
-            table.dirty.shrink_to(DIRTY_KEPT_MAX);
-        }
     }
 }
 
@@ -44,8 +51,7 @@ const DIRTY_KEPT_MAX: usize = 16 * 1024;
 
 /// What to ask of the driver next for a connection that has something to say.
 fn next_op<T>(conn: &mut Connection<T>, output: Output) -> Option<Op> {
-    if conn.phase == Phase::Dead || conn.flags.has(Flags::BLOCKED) || conn.flags.has(Flags::SENDING)
-    {
+    if conn.phase == Phase::Dead || conn.output_waits() {
         return None;
     }
     let (payload, queued) = match output {
