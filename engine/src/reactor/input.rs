@@ -5,7 +5,7 @@ use crate::{
     conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::Op,
     pool::{Arena, Key},
-    protocol::{CloseCode, Incoming, Opcode, ProtocolError},
+    protocol::{CloseCode, Incoming, Opcode, ProtocolError, handshake::Response},
 };
 
 impl<A: App> Core<A> {
@@ -161,6 +161,11 @@ impl<A: App> Core<A> {
 
     /// Fails a connection whose input cannot be taken in.
     fn refuse(&mut self, key: Key, refusal: Refusal, arena: &mut Arena) {
+        if !self.is_live(key) {
+            // Only memory can have run out: what is no frame yet breaks no rule of theirs.
+            let response = Response::text(503, "no memory left for this request\n");
+            return self.respond(key, &response, false, arena);
+        }
         let mut turn = Turn { table: &mut self.table, arena };
         match refusal {
             Refusal::Protocol(error) => {

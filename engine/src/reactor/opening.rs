@@ -31,7 +31,8 @@ impl<A: App> Core<A> {
             }
         }
         self.spill(key, bytes, arena);
-        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        let conn = self.table.connections.get_mut(key).filter(|conn| conn.phase == Phase::Opening);
+        let Some(conn) = conn else { return };
         let Some(inbound) = conn.inbound.as_mut() else { return };
         match inbound.find_head_end(limit) {
             Ok(Some(end)) => {

@@ -123,6 +123,9 @@ impl Actor {
             let Some(end) = self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
                 return;
             };
+            if self.unread.starts_with(b"HTTP/1.1 503 ") {
+                return; // no memory left, which is an honest answer
+            }
             assert!(self.unread.starts_with(b"HTTP/1.1 101 "), "{}", self.unread.escape_ascii());
             self.unread.drain(..end + 4);
             self.state = Wire::Open;
