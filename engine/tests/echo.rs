@@ -23,6 +23,7 @@ on_each_driver!(
     ten_thousand_messages_in_one_go,
     one_frame_a_turn,
     three_hundred_connections_at_once,
+    long_messages_of_many_at_once,
     fragments_with_control_frames_in_between,
     a_byte_at_a_time,
     a_stream_cut_in_two_at_every_place,
@@ -30,6 +31,7 @@ on_each_driver!(
     tungstenite_at_the_other_end,
     ipv6,
     a_unix_socket,
+    what_lies_in_the_way_of_a_unix_socket,
     several_addresses_at_once,
     adopted_listeners,
     shared_listeners,
@@ -104,6 +106,22 @@ fn three_hundred_connections_at_once(driver: DriverKind) {
         }
     }
     assert_eq!(server.remote().total().connections, 300);
+}
+
+fn long_messages_of_many_at_once(driver: DriverKind) {
+    let server = serve(driver, Echo);
+    let mut clients: Vec<_> = (0..150).map(|_| server.open()).collect();
+    let message = |n: usize| Frame::binary(&noise(100_000, n as u64));
+    // In pieces, so that all of them are half received at the same time.
+    let messages: Vec<_> = (0..clients.len()).map(|n| message(n).masked()).collect();
+    for start in (0..messages[0].len()).step_by(30_000) {
+        for (client, message) in clients.iter_mut().zip(&messages) {
+            client.send_bytes(&message[start..message.len().min(start + 30_000)]);
+        }
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.expect(&message(n));
+    }
 }
 
 fn fragments_with_control_frames_in_between(driver: DriverKind) {
@@ -262,6 +280,27 @@ fn a_unix_socket(driver: DriverKind) {
     assert!(!path.exists(), "the server cleans up behind itself");
 }
 
+fn what_lies_in_the_way_of_a_unix_socket(driver: DriverKind) {
+    let path = socket_path("in-the-way", driver);
+    let listen = format!("unix:{}", path.display());
+    let build = || Server::builder().driver(driver).reactors(1).listen(&listen).build();
+    // A socket that nobody listens on any more: taken over.
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let server = Serving::start(Server::builder().driver(driver).listen(&listen), Echo);
+    chats(&mut Client::connect_unix(&path).opened());
+    // One that somebody listens on: left alone.
+    let complaint = build().unwrap_err().to_string();
+    assert!(complaint.contains(&listen), "{complaint}");
+    chats(&mut Client::connect_unix(&path).opened());
+    drop(server);
+    // Something else: not ours to delete.
+    fs::write(&path, "precious").unwrap();
+    build().unwrap_err();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    fs::remove_file(&path).unwrap();
+}
+
 fn several_addresses_at_once(driver: DriverKind) {
     let path = socket_path("several", driver);
     let server = serve_with(driver, Echo, |builder| {
@@ -295,7 +334,9 @@ fn adopted_listeners(driver: DriverKind) {
         chats(&mut client.opened());
     }
     drop(server);
-    let _ = fs::remove_file(&path);
+    // Who opened it may want to go on with it.
+    assert!(path.exists(), "an adopted socket is not ours to delete");
+    fs::remove_file(&path).unwrap();
 }
 
 fn shared_listeners(driver: DriverKind) {
@@ -339,16 +380,22 @@ fn a_reactor_pinned_to_a_core(driver: DriverKind) {
 
 fn private_descriptor_tables(driver: DriverKind) {
     let path = socket_path("private", driver);
+    let adopted = TcpListener::bind("127.0.0.1:0").unwrap();
+    let adopted_address = adopted.local_addr().unwrap();
     let server = serve_with(driver, Echo, |builder| {
-        builder.reactors(3).private_descriptors(true).listen(format!("unix:{}", path.display()))
+        let listen = format!("unix:{}", path.display());
+        builder.reactors(3).private_descriptors(true).listen(listen).adopt_tcp(adopted)
     });
     let mut clients: Vec<_> = (0..30).map(|_| server.open()).collect();
+    clients.extend((0..30).map(|_| Client::connect(adopted_address).opened()));
     clients.extend((0..30).map(|_| Client::connect_unix(&path).opened()));
     clients.iter_mut().for_each(chats);
     let address = server.address();
     drop(clients);
     drop(server);
-    assert!(TcpStream::connect(address).is_err(), "no table keeps a listener");
+    for address in [address, adopted_address] {
+        assert!(TcpStream::connect(address).is_err(), "no table keeps a listener");
+    }
 }
 
 /// A path for a socket, not taken by anyone.

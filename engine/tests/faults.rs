@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    process::Signal,
+    time::{ClockId, clock_gettime},
+};
 use support::{
     Child, Client, Echo, Event, Frame, PATIENCE, Serving, driver_name, echo, is_child, logged,
-    on_each_driver, request, serve, serve_with,
+    noise, on_each_driver, request, serve, serve_with,
 };
 use throng::{
     CloseCause, CloseCode, Conn, ConnId, Connections, DriverKind, Error, Handler, Message, Request,
@@ -30,6 +33,8 @@ on_each_driver!(
     peers_that_vanish_at_every_byte,
     descriptors_used_up,
     descriptors_are_given_back,
+    a_coming_and_going,
+    stopped_and_continued,
     killed_under_load,
     chosen_by_the_environment,
 );
@@ -464,6 +469,51 @@ fn descriptors_are_given_back(driver: DriverKind) {
         }
     }
     assert_eq!(Report::of(&mut first).accept_failures, 0);
+}
+
+fn a_coming_and_going(driver: DriverKind) {
+    let (handler, log) = logged(echo);
+    let server = serve_with(driver, handler, |builder| builder.reactors(2));
+    let visit = |visitor: u64, n: u64, address| {
+        let mut client = Client::connect(address).opened();
+        // Nobody gets what is another's, however quickly a place finds its next tenant.
+        let frame = Frame::binary(&noise(20_000, visitor * 1000 + n));
+        client.send(&frame);
+        match n % 4 {
+            0 => client.reset(),
+            1 => drop(client),
+            2 => client.expect(&frame),
+            _ => {
+                client.expect(&frame);
+                client.send(&Frame::close(1000, ""));
+                client.expect(&Frame::close(1000, ""));
+                client.expect_end();
+            }
+        }
+    };
+    let visitors: Vec<_> = (0..4)
+        .map(|visitor| {
+            let address = server.address();
+            thread::spawn(move || (0..100).for_each(|n| visit(visitor, n, address)))
+        })
+        .collect();
+    visitors.into_iter().for_each(|visitor| visitor.join().unwrap());
+    server.until("all are gone", |counts| counts.connections == 0 && counts.closed == 400);
+    let events = log.rest();
+    let opened = events.iter().filter(|event| matches!(event, Event::Opened(_))).count();
+    assert_eq!((opened, events.len()), (400, 800));
+}
+
+fn stopped_and_continued(driver: DriverKind) {
+    let child = Child::start("a_process_of_its_own", driver_name(driver), None);
+    let mut client = Client::connect(child.address()).opened();
+    for _ in 0..20 {
+        // Both interrupt whatever system call its threads are in.
+        child.signal(Signal::STOP);
+        client.send(&Frame::text("are you asleep?"));
+        child.signal(Signal::CONT);
+        client.expect(&Frame::text("are you asleep?"));
+    }
 }
 
 fn killed_under_load(driver: DriverKind) {

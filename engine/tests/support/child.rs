@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use throng::DriverKind;
 
 use super::PATIENCE;
@@ -68,6 +69,11 @@ impl Child {
     #[track_caller]
     pub(crate) fn address(&self) -> SocketAddr {
         self.says("address").parse().expect("it says an address")
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it is our child");
     }
 
     /// SIGKILL.
