@@ -3,7 +3,10 @@
 use std::{
     fmt, fs, io,
     net::{SocketAddr, ToSocketAddrs},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::FileTypeExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -151,8 +154,10 @@ fn unix(path: &Path, backlog: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     let address = SockAddr::unix(path)?;
     if let Err(error) = socket.bind(&address) {
-        // A socket file that nobody listens on was left by a server that did not clean up.
+        // A socket file that nobody listens on was left by a server that did not clean up. (Connecting
+        // to what is no socket is refused as well.)
         let abandoned = error.kind() == io::ErrorKind::AddrInUse
+            && fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
             && UnixStream::connect(path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         if !abandoned {
