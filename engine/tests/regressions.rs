@@ -3,8 +3,10 @@
 mod support;
 
 use std::{
+    env, fs,
     io::{ErrorKind, Read},
     os::unix::net::UnixStream,
+    process,
     time::Duration,
 };
 
@@ -21,6 +23,7 @@ on_each_driver!(
     data_that_was_replaced_took_the_server_with_it,
     a_share_of_one_frame_was_never_used,
     building_a_server_interrupted_the_builder,
+    a_file_in_the_way_of_a_socket_was_deleted,
 );
 
 /// Sends back what it gets, except for `fill`: then more than the kernel holds.
@@ -170,4 +173,15 @@ fn building_a_server_interrupted_the_builder(driver: DriverKind) {
         let error = (&one).read(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock, "nothing came, and nothing happened");
     }
+}
+
+/// A Unix socket that nobody listens on is removed and bound anew. What told was that connecting was
+/// refused: as it is to a regular file, which was then deleted.
+fn a_file_in_the_way_of_a_socket_was_deleted(driver: DriverKind) {
+    let path = env::temp_dir().join(format!("throng-{}-{driver}-precious", process::id()));
+    fs::write(&path, "precious").unwrap();
+    let builder = Server::builder().driver(driver).listen(format!("unix:{}", path.display()));
+    builder.build().unwrap_err();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    fs::remove_file(&path).unwrap();
 }
