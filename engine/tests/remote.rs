@@ -230,17 +230,16 @@ fn what_a_command_can_reach(driver: DriverKind) {
     server.remote().command(0, order).unwrap();
     let (ids, count) = seen.recv_timeout(PATIENCE).unwrap();
     assert_eq!((ids.iter().collect::<HashSet<_>>().len(), count), (5, 6));
+    // One was aborted, perhaps before it could be told.
     let mut told_count = 0;
     for client in &mut clients {
         let address = client.local_addr().unwrap().to_string();
-        let frames: Vec<_> = match client.try_frame() {
-            Ok(Some(frame)) => vec![frame],
-            _ => continue,
-        };
-        assert_eq!(frames, [Frame::text(&address)]);
-        told_count += 1;
+        if let Ok(Some(frame)) = client.try_frame() {
+            assert_eq!(frame, Frame::text(&address));
+            told_count += 1;
+        }
     }
-    assert!((4..=5).contains(&told_count), "one was aborted, perhaps before it could be told");
+    assert!((4..=5).contains(&told_count), "{told_count}");
     drop(silent);
 }
 

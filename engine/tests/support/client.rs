@@ -101,10 +101,6 @@ impl Client {
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         self.socket.local_addr().unwrap().as_socket()
     }
-
-    pub(crate) fn set_patience(&self, patience: Duration) {
-        self.socket.set_read_timeout(Some(patience)).unwrap();
-    }
 }
 
 /// Speaking.
