@@ -24,9 +24,11 @@
 //!   acknowledged one is unknown. One whose bytes all left is silent, unless it asked for an
 //!   acknowledgement, as one with an owned buffer always does; one that the socket would not take
 //!   whole comes back as [`Completion::Unsent`] with what is left, and `Writable` follows when the
-//!   socket takes more. Between those two the reactor sends nothing for that token. `Unsent` comes
-//!   before all other completions, and no flush happens between several of them. A stretch of the
-//!   arena is sent once, to one token.
+//!   socket takes more. Between those two the reactor sends nothing for that token. What is unsent is
+//!   known before it can be sent to again: when `next` says `None`, the fate of all that was submitted
+//!   before `wait` is told; where the reactor flushes after each completion, `Unsent` comes before all
+//!   others, and no flush happens between several of them. A stretch of the arena is sent once, to one
+//!   token.
 //! * **Buffers come back.** A driver returns each owned buffer: in `Sent`, or in `Unsent` even if the
 //!   send failed or the socket is closing, before `Closed` at the latest.
 //! * **Order.** Completions for one token arrive in the order in which things happened to its socket.

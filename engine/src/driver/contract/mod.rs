@@ -58,6 +58,7 @@ macro_rules! contract_tests {
             hands_back_what_a_full_socket_refuses_owned,
             hands_back_what_a_full_socket_refuses_shared,
             acknowledges_sends,
+            tells_what_is_unsent_before_the_turn_is_over,
             holds_its_breath_while_paused,
             pauses_from_the_first_byte,
             finishes_behind_the_bytes_held_by_a_pause,
@@ -326,6 +327,23 @@ pub(crate) fn acknowledges_sends<D: Driver>(make: impl Make<D>) {
         stage.send(token, Payload::Shared(Bytes::from_static(b"silent")), false);
         stage.quiet("a whole send that asked for no acknowledgement");
         assert_eq!(read_exactly(&mut peer, 26), b"corked owned shared silent");
+    });
+}
+
+/// However much else there is to tell: the reactor sends on once it has heard the last of a turn.
+pub(crate) fn tells_what_is_unsent_before_the_turn_is_over<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let (mut crowd, _): (Vec<_>, Vec<_>) = (0..100).map(|_| stage.connect()).unzip();
+        let narrow: Vec<_> = (0..5).map(|_| stage.connect_narrow()).collect();
+        for &(_, token) in &narrow {
+            crowd.iter_mut().for_each(|peer| peer.write_all(b"by the way").unwrap());
+            stage.send(token, Payload::Shared(vec![0; 8 << 20].into()), false);
+            stage.turn();
+            let is_it =
+                |event: &Event| matches!(event, Event::Unsent(unsent, _) if *unsent == token);
+            assert!(stage.backlog.iter().any(is_it), "{:?}", stage.backlog);
+            stage.backlog.clear();
+        }
     });
 }
 

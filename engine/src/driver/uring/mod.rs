@@ -17,7 +17,8 @@
 //!   864). When it fires, a receive and the next poll go out together; the kernel picks a buffer when
 //!   there is something to put into it.
 //! * **Sends never wait.** When the kernel has taken one, it is over: all of it left, or a completion
-//!   says how much. So nothing in the kernel refers to the bytes once `enter` has returned, and one
+//!   says how much. A turn ends when every such completion is known, even if that takes another call:
+//!   sent on in ignorance, a stream would lack the bytes that a short send left. So nothing in the kernel refers to the bytes once `enter` has returned, and one
 //!   arena can be filled while the other's completions are looked through.
 //! * **Closing** takes three steps, since a poll holds the socket it watches: a shutdown ends the
 //!   poll, the poll's completion says so, then the slot is given up.
@@ -88,7 +89,7 @@ pub(crate) struct Uring {
     listeners: Vec<Listener>,
     lookups: Lookups,
     waker: Waker,
-    /// Why the waker cannot be watched any more.
+    /// Why the ring is of no more use: the next `wait` says so.
     failure: Option<Errno>,
     counters: Counters,
 }
@@ -201,6 +202,16 @@ impl Uring {
         self.ring.push(Submission::watch(self.waker.descriptor().as_fd(), user_data));
     }
 
+    /// Fetches completions that are still to come of this turn, if there are any. A turn is over when
+    /// there are none: the fate of every send is known then, and silence means that it left whole.
+    #[inline]
+    fn fetch(&mut self) -> bool {
+        self.ring.fetch().unwrap_or_else(|error| {
+            self.failure = Some(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+            false
+        })
+    }
+
     /// Clears the batch whose fate is known, to be filled next. As long as the reactor has not taken
     /// every completion, or the kernel not every submission, the current one is filled further.
     fn turn_over(&mut self) {
@@ -263,7 +274,9 @@ impl Driver for Uring {
                     return Some((completion, &mut self.filling.arena));
                 }
             }
-            let completion = self.ring.take()?;
+            let Some(completion) = self.ring.take() else {
+                if self.fetch() { continue } else { return None }
+            };
             if let Some((token, buffer, len)) = self.take_bytes(&completion) {
                 self.lent = Some(buffer);
                 let bytes = self.buffers.bytes(buffer, len);

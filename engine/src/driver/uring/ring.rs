@@ -15,6 +15,9 @@ use super::submission::Submission;
 /// Neither queue is ever "full" to a caller. Submissions that find no room, even after the kernel
 /// was asked to take some, wait in line behind the queue; completions that pile up while submissions
 /// are passed on are moved aside, in order.
+///
+/// While a turn's completions are taken, the kernel hears of nothing new: what that brought would
+/// prolong the turn, and so on.
 pub(super) struct Ring {
     submitter: ManuallyDrop<Submitter<'static>>,
     submissions: ManuallyDrop<SubmissionQueue<'static>>,
@@ -23,8 +26,10 @@ pub(super) struct Ring {
     late: VecDeque<squeue::Entry>,
     /// Completions moved out of the queue to make room; older than all that are in it.
     early: VecDeque<cqueue::Entry>,
-    /// Whether the kernel left submissions in the queue when it was last entered.
-    is_refused: bool,
+    /// How many submissions the kernel left in line when it was last entered: the oldest there.
+    refused: usize,
+    /// The completions of the last `enter` are being taken.
+    is_hearing: bool,
     flags: EnterFlags,
     enters: u64,
     submitted: u64,
@@ -80,7 +85,8 @@ impl Ring {
             completions: ManuallyDrop::new(unsafe { ring.completion_shared() }),
             late: VecDeque::new(),
             early: VecDeque::new(),
-            is_refused: false,
+            refused: 0,
+            is_hearing: false,
             flags,
             enters: 0,
             submitted: 0,
@@ -123,15 +129,33 @@ impl Ring {
         self.completions.next()
     }
 
+    /// Asks for completions of the last `enter` that are still to come, once those that came are
+    /// taken: they found no room in their queue, or the kernel did not take what they are to come of.
+    /// Says whether there are any now; if not, all is told that came of what was queued before.
+    ///
+    /// # Errors
+    ///
+    /// As `enter`.
+    #[inline]
+    pub(super) fn fetch(&mut self) -> io::Result<bool> {
+        if !self.is_settled() {
+            self.fetch_owed()?;
+        }
+        self.is_hearing = self.has_completions();
+        Ok(self.is_hearing)
+    }
+
     /// Whether completions are left to be taken.
+    #[inline]
     pub(super) fn has_completions(&self) -> bool {
         !self.early.is_empty() || !self.completions.is_empty()
     }
 
     /// Whether the kernel has taken all that was queued before it was last entered, and we have taken
     /// all that it had to say to that.
+    #[inline]
     pub(super) fn is_settled(&self) -> bool {
-        !self.is_refused && !self.has_completions() && !self.submissions.cq_overflow()
+        self.refused == 0 && !self.has_completions() && !self.submissions.cq_overflow()
     }
 
     /// Whether something is queued for the kernel.
@@ -147,16 +171,15 @@ impl Ring {
     /// `EBADR` when the kernel had no memory to keep a completion in and lost it, and what else says
     /// that this ring is of no more use.
     pub(super) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
-        while !self.late.is_empty() && self.call(0, None).is_ok() && self.submissions.is_empty() {
-            self.fill_up();
-        }
-        match self.call(want, timeout) {
+        while !self.late.is_empty() && self.pass_on() {}
+        match self.call(self.submissions.len(), want, timeout) {
             // No memory for requests, or too many completions that are not taken yet: what was
             // refused stays queued. Without a pause we would be back here at once.
             Err(Errno::AGAIN | Errno::BUSY) if want > 0 => std::thread::sleep(REFUSED_PAUSE),
             result => result.or_else(harmless)?,
         }
-        self.is_refused = !self.submissions.is_empty() || !self.late.is_empty();
+        self.refused = self.submissions.len() + self.late.len();
+        self.is_hearing = true;
         self.fill_up();
         Ok(())
     }
@@ -167,11 +190,28 @@ impl Ring {
         (self.enters, self.submitted, self.overflows)
     }
 
-    /// The system call, and the queues' indices before and after it.
-    fn call(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+    /// The slow part of `fetch`. A kernel without memory for a request is asked until it has some:
+    /// nothing can be sent before, nor anything else be done.
+    #[cold]
+    #[inline(never)]
+    fn fetch_owed(&mut self) -> io::Result<()> {
+        while !self.has_completions() && !self.is_settled() {
+            let before = self.submissions.len();
+            match self.call(self.refused.min(before), 0, None) {
+                Err(Errno::AGAIN | Errno::BUSY) => std::thread::sleep(REFUSED_PAUSE),
+                result => result.or_else(harmless)?,
+            }
+            self.refused -= before - self.submissions.len();
+            self.fill_up();
+        }
+        Ok(())
+    }
+
+    /// The system call, for the first `count` submissions of the queue, and the queues' indices before
+    /// and after it.
+    fn call(&mut self, count: usize, want: u32, timeout: Option<Duration>) -> Result<(), Errno> {
         self.submissions.sync();
         self.completions.sync();
-        let count = self.submissions.len() as u32;
         let timespec;
         let mut arguments = SubmitArgs::new();
         if let Some(timeout) = timeout {
@@ -180,8 +220,9 @@ impl Ring {
         }
         // SAFETY: `SubmitArgs` is the argument that EXT_ARG announces, and with the time it points
         // to it lives across the call.
-        let result =
-            unsafe { self.submitter.enter(count, want, self.flags.bits(), Some(&arguments)) };
+        let result = unsafe {
+            self.submitter.enter(count as u32, want, self.flags.bits(), Some(&arguments))
+        };
         self.submissions.sync();
         self.completions.sync();
         self.enters += 1;
@@ -195,17 +236,27 @@ impl Ring {
         }
     }
 
-    /// Passes on what is queued, ahead of time. Says whether there is room now.
+    /// Passes on what is queued ahead of time, if it is one for that. Says whether there is room now.
     #[cold]
     #[inline(never)]
     fn make_room(&mut self) -> bool {
+        if !self.is_hearing {
+            // A kernel that refuses, or worse, is met again in the next `wait`, which can say so.
+            self.pass_on();
+        }
+        !self.submissions.is_full()
+    }
+
+    /// Has the kernel take what is in the queue, and refills it with what waits behind. Says whether
+    /// it took all of the former.
+    fn pass_on(&mut self) -> bool {
         if self.completions.len() > self.completions.capacity() / 2 {
             self.early.extend(&mut *self.completions);
         }
-        // A kernel that refuses, or worse, is met again in the next `wait`, which can say so.
-        let _ = self.call(0, None);
+        let is_taken =
+            self.call(self.submissions.len(), 0, None).is_ok() && self.submissions.is_empty();
         self.fill_up();
-        !self.submissions.is_full()
+        is_taken
     }
 
     /// Moves late submissions to where there is room now.

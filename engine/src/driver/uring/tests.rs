@@ -469,6 +469,36 @@ fn completions_left_untaken_keep_their_bytes() {
     }
 }
 
+/// So many completions that the one of a short send waits in the kernel, behind those for which there
+/// was no room: the turn lasts until it is told. And no longer: what the sockets say next comes next.
+#[test]
+fn a_turn_that_overflows_tells_what_is_unsent() {
+    let settings = Settings { receive_count: 1024, receive_len: 64, ..Settings::default() };
+    let mut server = Server::with_listeners(&settings, &["127.0.0.1:0"], (16, 16));
+    server.driver.accept(0);
+    let (narrow, _client) = server.pair();
+    let pairs: Vec<_> = (0..600).map(|_| server.pair()).collect();
+    server.flush();
+    for (_, client) in &pairs {
+        (&mut &*client).write_all(&[1; 1000]).unwrap();
+    }
+    server.driver.wait(Some(Duration::ZERO)).unwrap();
+    assert!(server.driver.next().is_none(), "they have something to say, and are asked for it");
+    let payload = Payload::Shared(vec![7; 16 << 20].into());
+    server.driver.submit(Op::Send { payload, acknowledge: false }, narrow);
+    server.driver.wait(Some(Duration::ZERO)).unwrap();
+    let (mut unsent, mut received) = (0, 0);
+    while let Some((completion, _)) = server.driver.next() {
+        match completion {
+            Completion::Unsent { token, .. } if token == narrow => unsent += 1,
+            Completion::Received { .. } => received += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(server.driver.counters().cq_overflows > 0, "or it proves nothing");
+    assert_eq!((unsent, received), (1, 600));
+}
+
 #[test]
 fn arenas_take_turns() {
     let mut server = Server::new(&Settings::default());
