@@ -109,12 +109,15 @@ pub(crate) trait Driver {
     fn submit(&mut self, op: Op, token: Token);
 
     /// Begins, or goes on, to accept connections from listener number `listener` (an index into the
-    /// listeners that the driver was made with). Goes on until `AcceptFailed` or `stop_accepting`.
+    /// listeners that the driver was made with). Goes on until `AcceptFailed` or `close_listener`.
     fn accept(&mut self, listener: usize);
 
-    /// Stops accepting. Connections that the kernel has already queued stay queued; an `Accepted`
-    /// that is already on its way may still arrive.
-    fn stop_accepting(&mut self, listener: usize);
+    /// Accepts no more from listener number `listener` and closes its descriptor, soon after the next
+    /// `wait` at the latest; an `Accepted` that is already on its way may still arrive. Once the last
+    /// descriptor of the socket is closed, the kernel resets connections that it has queued and refuses
+    /// others, or hands them to another socket that listens on the address. Until then nothing changes
+    /// for those who hold copies: other reactors, and other processes.
+    fn close_listener(&mut self, listener: usize);
 
     /// Closes a socket that was accepted and never attached.
     fn discard(&mut self, socket: Socket);
@@ -181,7 +184,7 @@ pub(crate) enum Payload {
 pub(crate) enum Completion<'a> {
     /// Listener `listener` accepted `socket`. Some drivers know the peer's address at no cost.
     Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
-    /// Accepting ended; `EMFILE`, `ENFILE`, `ENOMEM` and `ENOBUFS` are worth another try later.
+    /// Accepting ended until it is asked for again; `EMFILE`, `ENFILE`, `ENOMEM` and `ENOBUFS` are worth another try later.
     AcceptFailed { listener: usize, error: io::Error },
     /// Bytes from the peer, lent, in the order of the stream. Never empty.
     Received { token: Token, bytes: &'a mut [u8] },

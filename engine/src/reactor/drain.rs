@@ -34,7 +34,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         if self.draining.is_some() {
             return;
         }
-        (0..self.listeners.count).for_each(|listener| self.driver.stop_accepting(listener));
+        (0..self.listeners.count).for_each(|listener| self.driver.close_listener(listener));
         self.core.leaving = true;
         let began_at = self.core.table.now;
         let mut waiting: Vec<Key> = self.core.table.connections.keys().collect();

@@ -17,7 +17,8 @@ mod witness;
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -75,7 +76,9 @@ macro_rules! contract_tests {
             keeps_tenants_of_one_place_apart,
             discards_an_unattached_socket,
             accepts_from_several_listeners,
-            stops_accepting_and_begins_again,
+            accepts_again_after_it_failed,
+            closes_its_listeners,
+            leaves_copies_of_a_listener_alone,
             is_woken_from_another_thread,
             is_woken_for_ever_if_need_be,
             waits_as_long_as_it_is_told,
@@ -630,25 +633,70 @@ pub(crate) fn accepts_from_several_listeners<D: Driver>(make: impl Make<D>) {
     });
 }
 
-pub(crate) fn stops_accepting_and_begins_again<D: Driver>(make: impl Make<D>) {
-    on_stage_with(make, Settings::default(), 2, |mut stage| {
-        let mut peers = Vec::new();
+pub(crate) fn accepts_again_after_it_failed<D: Driver>(make: impl Make<D>) {
+    let settings = Settings { sockets_max: 2, ..Settings::default() };
+    on_stage_with(make, settings, 1, |mut stage| {
+        let (mut peers, mut tokens): (Vec<_>, Vec<_>) = (0..2).map(|_| stage.connect()).unzip();
         for _ in 0..3 {
-            stage.driver.stop_accepting(0);
-            for _ in 0..3 {
-                stage.turn();
-            }
-            let mut peer = connect(stage.addresses[0]);
+            peers.push(connect(stage.addresses[0]));
+            stage.until("no room for it", |_, event| match event {
+                Event::AcceptFailed(0, _) => Some(()),
+                other => panic!("{other:?}"),
+            });
+            peers.push(connect(stage.addresses[0]));
             stage.quiet("nothing from a listener at rest");
-            peers.push(connect(stage.addresses[1]));
-            stage.accepted(1);
+            stage.close(tokens.remove(0));
             stage.driver.accept(0);
+            // Which of the two it is depends on whether the kernel kept the one that was refused.
             let socket = stage.accepted(0);
-            let token = stage.attach(socket);
-            peer.write_all(b"patience").unwrap();
-            assert_eq!(stage.receive(token, 8), b"patience");
-            peers.push(peer);
+            tokens.push(stage.attach(socket));
         }
+    });
+}
+
+/// Who waits in the kernel's queue then is reset, and who comes is refused.
+pub(crate) fn closes_its_listeners<D: Driver>(make: impl Make<D>) {
+    on_stage_with(make, Settings::default(), 3, |mut stage| {
+        let (mut attached, token) = stage.connect();
+        // One that accepts, one that did not even have a turn to begin.
+        stage.driver.close_listener(0);
+        stage.driver.accept(1);
+        stage.driver.close_listener(1);
+        stage.driver.close_listener(1);
+        for closed in [0, 1] {
+            let deadline = Instant::now() + PATIENCE;
+            while TcpStream::connect(stage.addresses[closed]).is_ok() {
+                assert!(Instant::now() < deadline, "it still listens");
+                stage.turn_and_discard();
+            }
+            stage.driver.accept(closed);
+        }
+        stage.turn_and_discard();
+        stage.quiet("nothing from a listener that is closed");
+        attached.write_all(b"still there").unwrap();
+        assert_eq!(stage.receive(token, 11), b"still there");
+        let _peer = connect(stage.addresses[2]);
+        stage.accepted(2);
+    });
+}
+
+/// Others may hold the same socket: they do not notice.
+pub(crate) fn leaves_copies_of_a_listener_alone<D: Driver>(make: impl Make<D>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let copy = OwnedFd::from(listener.try_clone().unwrap());
+    let make = |settings: &Settings, _, waker| make(settings, vec![copy], waker);
+    on_stage_with(make, Settings::default(), 1, move |mut stage| {
+        stage.driver.wait(Some(Duration::ZERO)).unwrap();
+        stage.driver.close_listener(0);
+        // It may take a turn, in which one more is accepted: the copy's are those who come after.
+        (0..3).for_each(|_| stage.turn());
+        let mut peer = connect(address);
+        stage.quiet("nothing from a listener that is closed");
+        let (mut ours, from) = listener.accept().unwrap();
+        assert_eq!(from, peer.local_addr().unwrap());
+        ours.write_all(b"hello").unwrap();
+        assert_eq!(read_exactly(&mut peer, 5), b"hello");
     });
 }
 

@@ -275,6 +275,15 @@ impl<D: Driver> Stage<D> {
         }
     }
 
+    /// One turn that expects nothing but connections, and wants none.
+    pub(super) fn turn_and_discard(&mut self) {
+        self.turn();
+        while let Some(event) = self.backlog.pop_front() {
+            let Event::Accepted { socket, .. } = event else { panic!("{event:?}") };
+            self.driver.discard(socket);
+        }
+    }
+
     /// One turn that expects nothing but the ups and downs of sending, and sends what is left.
     pub(super) fn turn_and_go_on_sending(&mut self) {
         self.turn();

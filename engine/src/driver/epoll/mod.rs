@@ -24,7 +24,7 @@ mod pending;
 mod sockets;
 
 use std::{
-    io,
+    io, mem,
     net::SocketAddr,
     ops::Range,
     os::fd::{AsRawFd, OwnedFd},
@@ -67,7 +67,8 @@ pub(crate) struct Epoll {
 
 /// Accepts from one listening socket.
 struct Listener {
-    socket: OwnedFd,
+    /// Until it is closed.
+    socket: Option<OwnedFd>,
     /// In epoll's set.
     accepts: bool,
     /// There may be connections in its queue.
@@ -91,7 +92,12 @@ impl Epoll {
         for listener in &listeners {
             socket::set_nonblocking(listener)?;
         }
-        let listener = |socket| Listener { socket, accepts: false, is_ready: false, turn_left: 0 };
+        let listener = |socket| Listener {
+            socket: Some(socket),
+            accepts: false,
+            is_ready: false,
+            turn_left: 0,
+        };
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENT_COUNT),
@@ -128,10 +134,11 @@ impl Driver for Epoll {
     }
 
     fn accept(&mut self, listener: usize) {
-        let Listener { socket, accepts, .. } = &mut self.listeners[listener];
-        if *accepts {
+        let Listener { socket: Some(socket), accepts: accepts @ false, .. } =
+            &mut self.listeners[listener]
+        else {
             return;
-        }
+        };
         // epoll reports what is queued already, and so the next `wait` brings it.
         let source = socket.as_raw_fd();
         match self.poll.registry().register(
@@ -144,14 +151,9 @@ impl Driver for Epoll {
         }
     }
 
-    fn stop_accepting(&mut self, listener: usize) {
-        let listener = &mut self.listeners[listener];
-        if std::mem::take(&mut listener.accepts) {
-            listener.is_ready = false;
-            let source = listener.socket.as_raw_fd();
-            // It is in the set, and leaving needs no memory.
-            let _ = self.poll.registry().deregister(&mut SourceFd(&source));
-        }
+    fn close_listener(&mut self, listener: usize) {
+        self.pause_accepting(listener);
+        self.listeners[listener].socket = None;
     }
 
     fn discard(&mut self, socket: Socket) {
@@ -169,7 +171,7 @@ impl Driver for Epoll {
             _ => {}
         }
         self.queue.drain(..self.turn.start);
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let events = mem::replace(&mut self.events, Events::with_capacity(0));
         events.iter().for_each(|event| self.note(event));
         self.events = events;
         self.turn = 0..self.queue.len();
@@ -483,7 +485,7 @@ impl Epoll {
                 Err(Errno::AGAIN) => self.listeners[listener].is_ready = false,
                 Err(error) if socket::is_of_the_connection(error) => {}
                 Err(error) => {
-                    self.stop_accepting(listener);
+                    self.pause_accepting(listener);
                     return Some(Completion::AcceptFailed { listener, error: error.into() });
                 }
             }
@@ -491,11 +493,24 @@ impl Epoll {
         None
     }
 
+    /// Takes a listener out of epoll's set: who keeps a copy of it will not disturb us.
+    fn pause_accepting(&mut self, listener: usize) {
+        let listener = &mut self.listeners[listener];
+        if let Some(socket) = &listener.socket
+            && mem::take(&mut listener.accepts)
+        {
+            listener.is_ready = false;
+            // It is in the set, and leaving needs no memory.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&socket.as_raw_fd()));
+        }
+    }
+
     fn accept_one(&mut self, listener: usize) -> Result<(Socket, Option<SocketAddr>), Errno> {
         if self.socket_count >= self.sockets_max {
             return Err(Errno::NFILE);
         }
-        let (socket, peer) = socket::accept(&self.listeners[listener].socket)?;
+        let listener = self.listeners[listener].socket.as_ref().ok_or(Errno::BADF)?;
+        let (socket, peer) = socket::accept(listener)?;
         let descriptor = socket.as_raw_fd().cast_unsigned();
         if descriptor > Sockets::DESCRIPTOR_MAX {
             return Err(Errno::MFILE);
@@ -587,7 +602,7 @@ mod tests {
             descriptor_table::unshare(&[], 0..0).unwrap();
             let (mut epoll, address) = listening(&Settings::default());
             let mut spare = Vec::new();
-            while let Ok(copy) = epoll.listeners[0].socket.try_clone() {
+            while let Ok(copy) = epoll.listeners[0].socket.as_ref().unwrap().try_clone() {
                 spare.push(copy);
             }
             epoll.accept(0);

@@ -136,7 +136,7 @@ enum Request {
     ShutDown(Id),
     Close(Id),
     Abort(Id),
-    StopAccepting(usize),
+    CloseListener(usize),
 }
 
 impl<const EACH_TURN: bool> Sim<EACH_TURN> {
@@ -199,13 +199,11 @@ impl<const EACH_TURN: bool> Driver for Sim<EACH_TURN> {
     }
 
     fn accept(&mut self, listener: usize) {
-        self.batch
-            .retain(|r| !matches!(r, Request::StopAccepting(stopped) if *stopped == listener));
         self.world().listener(listener).accepts = true;
     }
 
-    fn stop_accepting(&mut self, listener: usize) {
-        self.request(Request::StopAccepting(listener));
+    fn close_listener(&mut self, listener: usize) {
+        self.request(Request::CloseListener(listener));
     }
 
     fn discard(&mut self, socket: Socket) {
@@ -343,7 +341,7 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
             Request::ShutDown(id) => world.engine_shuts_down(id),
             Request::Close(id) => world.engine_closes(id, false),
             Request::Abort(id) => world.engine_closes(id, true),
-            Request::StopAccepting(listener) => world.listener(listener).accepts = false,
+            Request::CloseListener(listener) => world.close_listener(listener),
         }
     }
 

@@ -156,6 +156,7 @@ pub(super) struct World {
 #[derive(Default)]
 pub(super) struct Listener {
     pub(super) accepts: bool,
+    is_closed: bool,
     pub(super) queue: VecDeque<Id>,
 }
 
@@ -305,6 +306,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Alarm => {}
+            Event::Connects(id, listener) if self.listener(listener).is_closed => self.refuse(id),
             Event::Connects(id, listener) => self.listener(listener).queue.push_back(id),
             Event::Arrives(id, bytes) => self.arrives(id, bytes),
             Event::EndArrives(id) => self.end_arrives(id, ArrivedEnd::Finished),
@@ -356,6 +358,13 @@ impl World {
         let at = self.arrival(id);
         self.schedule(at, Event::Connects(id, listener));
         id
+    }
+
+    /// Nobody listens there.
+    fn refuse(&mut self, id: Id) {
+        self.connections[id].life = Life::Gone;
+        let at = self.departure(id);
+        self.schedule(at, Event::ResetLeaves(id));
     }
 
     fn peer_sends(&mut self, id: Id, mut bytes: &[u8]) {
@@ -495,6 +504,13 @@ impl World {
             let at = self.departure(id);
             self.schedule(at, Event::EndLeaves(id));
         }
+    }
+
+    /// Turns away who has not been accepted, and who comes from now on.
+    pub(super) fn close_listener(&mut self, listener: usize) {
+        let closed = Listener { is_closed: true, ..Listener::default() };
+        let open = std::mem::replace(self.listener(listener), closed);
+        open.queue.into_iter().for_each(|id| self.refuse(id));
     }
 
     /// Closes the socket of an attached connection; `Closed` follows after a while.

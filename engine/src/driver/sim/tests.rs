@@ -297,8 +297,19 @@ fn accepting_fails_until_asked_again() {
     network.set_faults(Faults::NONE);
     stage.driver.accept(0);
     assert!(events(&mut stage).starts_with("Accepted 0"));
-    stage.driver.stop_accepting(0);
-    network.connect(0);
+}
+
+#[test]
+fn a_closed_listener_turns_away_who_waits_and_who_comes() {
+    let (mut stage, network) = stage::<true>(9, Faults { accept_failure: 1.0, ..Faults::NONE });
+    let waiting = network.connect(0);
+    assert!(events(&mut stage).starts_with("AcceptFailed 0"));
+    stage.driver.close_listener(0);
+    assert_eq!(events(&mut stage), "");
+    let late = network.connect(0);
+    assert_eq!(events(&mut stage), "");
+    assert_eq!((waiting.end(), late.end()), (Some(End::Reset), Some(End::Reset)));
+    stage.driver.accept(0);
     assert_eq!(events(&mut stage), "");
 }
 

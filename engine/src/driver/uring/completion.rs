@@ -292,6 +292,7 @@ impl Uring {
     ) -> Option<Completion<'static>> {
         let Some(listener) = self.listeners.get_mut(index) else { return self.miss() };
         listener.is_armed &= cqueue::more(flags);
+        listener.close_when_idle();
         let wanted = listener.is_wanted;
         if let Err(errno) = result
             && wanted

@@ -162,8 +162,13 @@ impl Uring {
         };
         for descriptor in listeners {
             let address_len = address_len(&descriptor).filter(|_| settings.peer_addresses);
-            let listener = Listener { descriptor, is_wanted: false, is_armed: false, address_len };
-            driver.listeners.push(listener);
+            driver.listeners.push(Listener {
+                descriptor: Some(descriptor),
+                is_wanted: false,
+                is_armed: false,
+                is_leaving: false,
+                address_len,
+            });
         }
         driver.watch_waker();
         Ok(driver)
@@ -178,10 +183,13 @@ impl Uring {
     /// Arms the accepting of a listener that wants it and is not armed.
     fn arm_listener(&mut self, index: usize) {
         let listener = &mut self.listeners[index];
-        if listener.is_wanted && !listener.is_armed {
+        if let Some(descriptor) = &listener.descriptor
+            && listener.is_wanted
+            && !listener.is_armed
+        {
             listener.is_armed = true;
             let user_data = UserData::of_index(Kind::Accept, index);
-            self.ring.push(Submission::accept(listener.descriptor.as_fd(), user_data));
+            self.ring.push(Submission::accept(descriptor.as_fd(), user_data));
         }
     }
 
@@ -235,12 +243,14 @@ impl Driver for Uring {
         self.arm_listener(listener);
     }
 
-    fn stop_accepting(&mut self, listener: usize) {
-        let was_wanted = mem::replace(&mut self.listeners[listener].is_wanted, false);
-        if was_wanted && self.listeners[listener].is_armed {
+    fn close_listener(&mut self, listener: usize) {
+        self.listeners[listener].is_wanted = false;
+        self.listeners[listener].is_leaving = true;
+        if self.listeners[listener].is_armed {
             let accept = UserData::of_index(Kind::Accept, listener);
             self.ring.push(Submission::cancel(accept));
         }
+        self.listeners[listener].close_when_idle();
     }
 
     fn discard(&mut self, socket: Socket) {
@@ -300,7 +310,7 @@ impl Drop for Uring {
     /// no memory of ours: receives, sends and look-ups are over when the kernel has taken them, and
     /// what it has not taken goes with the queue.
     fn drop(&mut self) {
-        (0..self.listeners.len()).for_each(|listener| self.stop_accepting(listener));
+        (0..self.listeners.len()).for_each(|listener| self.close_listener(listener));
         self.ring.push(Submission::cancel(UserData::of_index(Kind::Wake, 0)));
         let mut is_watching = true;
         for _ in 0..DROP_ROUNDS {
@@ -363,13 +373,26 @@ impl Batch {
 
 #[derive(Debug)]
 struct Listener {
-    descriptor: OwnedFd,
+    /// Until it is closed.
+    descriptor: Option<OwnedFd>,
     /// The reactor wants connections.
     is_wanted: bool,
-    /// A multishot accept is in the kernel.
+    /// A multishot accept is in the kernel, or on its way there.
     is_armed: bool,
+    /// It is to be closed.
+    is_leaving: bool,
     /// The length of an address of this family, if peers' addresses are wanted.
     address_len: Option<u32>,
+}
+
+impl Listener {
+    /// Closes a listener that is to be closed, once no request names its descriptor any more: the
+    /// number might mean something else by the time that the kernel reads it.
+    fn close_when_idle(&mut self) {
+        if self.is_leaving && !self.is_armed {
+            self.descriptor = None;
+        }
+    }
 }
 
 /// A batch of more is passed on in several calls.

@@ -370,22 +370,20 @@ fn each_listener_has_its_number_and_its_addresses() {
     assert!(matches!(server.next("connection"), Seen::Accepted(0, _, None)));
 }
 
+/// Its descriptor stays open until no request in the queues or the kernel names its number.
 #[test]
-fn accepting_stops_and_goes_on() {
+fn a_listener_is_closed_when_its_accept_is_over() {
     let mut server = Server::new(&Settings::default());
-    for _ in 0..3 {
-        server.driver.stop_accepting(0);
-        server.expect_silence();
-        let client = server.connect();
-        server.expect_silence();
-        server.driver.accept(0);
-        server.accepted(&client);
-        // Stopped and wanted again before the kernel has heard of either.
-        server.driver.stop_accepting(0);
-        server.driver.accept(0);
-        let client = server.connect();
-        server.accepted(&client);
-    }
+    let is_open = |server: &Server| server.driver.listeners[0].descriptor.is_some();
+    server.driver.close_listener(0);
+    assert!(is_open(&server), "the accept is not even submitted");
+    server.expect_silence();
+    assert!(!is_open(&server));
+    assert!(TcpStream::connect(server.addresses[0]).is_err());
+
+    let mut server = Server::with_listeners(&Settings::default(), &["127.0.0.1:0"], QUEUES);
+    server.driver.close_listener(0);
+    assert!(!is_open(&server), "there is no accept");
 }
 
 #[test]
