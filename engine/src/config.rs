@@ -18,7 +18,7 @@ pub(crate) struct Config {
     /// their share. Default: 64.
     pub(crate) turn_frames_max: usize,
     /// Bytes of queued output and half-received messages that one reactor holds, all connections
-    /// together; what would exceed it is refused with 1013. The builder makes it a quarter of the
+    /// together. The builder makes it a quarter of the
     /// machine's memory, divided by the number of reactors.
     pub(crate) memory_max: usize,
 }

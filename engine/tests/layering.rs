@@ -103,7 +103,8 @@ const SAFE: &[&str] = &["protocol", "conn", "reactor", "server"];
 
 /// A file has at most this many lines, but for these, which are tables or one long story.
 const LINES_MAX: usize = 700;
-const LONG_FILES: &[&str] = &["src/driver/epoll/mod.rs", "src/driver/uring/tests.rs"];
+const LONG_FILES: &[&str] =
+    &["src/driver/contract/mod.rs", "src/driver/epoll/mod.rs", "src/driver/uring/tests.rs"];
 
 /// What is not finished. (In two halves, lest this file be found.)
 const UNFINISHED: &[[&str; 2]] = &[

@@ -93,8 +93,12 @@ impl ServerBuilder {
         self
     }
 
-    /// Bytes of queued output and half-received messages that the whole server may hold. Default: a
-    /// quarter of the machine's memory.
+    /// Bytes of queued output and half-received messages that the whole server may hold, in equal
+    /// parts for its reactors. Default: a quarter of the machine's memory.
+    ///
+    /// A connection that needs more than is left ends with
+    /// [`CloseCause::OutOfMemory`](crate::CloseCause::OutOfMemory): its peer is told 1013 if it sent
+    /// too much, and is dropped if there is no room for what it is owed.
     pub fn memory_max(mut self, bytes: usize) -> Self {
         self.memory_max = Some(bytes);
         self
