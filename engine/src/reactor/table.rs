@@ -289,11 +289,7 @@ impl<T> Turn<'_, T> {
         };
         conn.flags.insert(Flags::CLEAN);
         if conn.phase == Phase::Open {
-            // The peer's code is sent back (§5.5.1), behind what waits: nothing may follow a Close.
-            let payload = CloseFrame::encode_payload(code, "");
-            if self.enqueue(key, &frame_header(Opcode::Close, payload.len()), &payload).is_err() {
-                self.abort(key, CloseCause::OutOfMemory);
-            }
+            self.farewell(key, &CloseFrame::encode_payload(code, "")); // its own code (§5.5.1)
         }
         self.end(key, cause);
     }
@@ -302,18 +298,12 @@ impl<T> Turn<'_, T> {
     /// not asked about: what waits is dropped, Close is sent, and its answer is not waited for.
     pub(crate) fn terminate(&mut self, key: Key, cause: CloseCause, code: CloseCode, reason: &str) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
-        let close_sent = match conn.phase {
-            Phase::Open => false,
-            Phase::CloseSent(_) => true,
-            _ => return,
-        };
-        if conn.output_waits()
-            && !close_sent
-            && let Some(outbox) = &mut conn.outbox
-        {
-            outbox.truncate(&mut self.table.pool);
-        }
-        if !close_sent {
+        if conn.phase == Phase::Open {
+            if conn.output_waits()
+                && let Some(outbox) = &mut conn.outbox
+            {
+                outbox.truncate(&mut self.table.pool);
+            }
             self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
         }
         self.end(key, cause);
