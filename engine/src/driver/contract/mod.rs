@@ -41,7 +41,7 @@ pub(crate) use self::{
     stage::{Echo, Make, Stage},
     witness::Event,
 };
-use super::{Completion, Driver, Op, Payload, Settings};
+use super::{Completion, Driver, Flush, Op, Payload, Settings};
 use crate::pool::Lease;
 
 /// Makes a test of every scene, for the driver that `$make` (see [`Make`]) makes.
@@ -55,6 +55,7 @@ macro_rules! contract_tests {
             fills_the_arena_in_every_turn,
             serves_many_connections_at_once,
             serves_a_whisper_beside_a_flood,
+            ends_a_turn_however_fast_a_peer_reads,
             hands_back_what_a_full_socket_refuses_corked,
             hands_back_what_a_full_socket_refuses_owned,
             hands_back_what_a_full_socket_refuses_shared,
@@ -247,6 +248,40 @@ pub(crate) fn serves_a_whisper_beside_a_flood<D: Driver>(make: impl Make<D>) {
             matches!(event, Event::Finished(_)).then_some(())
         });
         join(flood);
+    });
+}
+
+/// Sent on as soon as it is acknowledged, output could go on for ever: it goes on in the next turn.
+pub(crate) fn ends_a_turn_however_fast_a_peer_reads<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let (peer, token) = stage.connect();
+        let reader = read_to_end_aside(peer);
+        let shout = |driver: &mut D, len: &mut usize| {
+            let payload = Payload::Shared(pattern(*len, 100).into());
+            driver.submit(Op::Send { payload, acknowledge: true }, token);
+            *len += 100;
+        };
+        let mut len = 0;
+        shout(&mut stage.driver, &mut len);
+        for _ in 0..100 {
+            stage.driver.wait(Some(TURN)).unwrap();
+            let mut sent_count = 0;
+            while let Some((completion, _)) = stage.driver.next() {
+                assert!(matches!(completion, Completion::Sent { .. }), "{completion:?}");
+                sent_count += 1;
+                assert_eq!(sent_count, 1, "a turn without end");
+                if D::FLUSH == Flush::EachCompletion {
+                    shout(&mut stage.driver, &mut len);
+                }
+            }
+            if D::FLUSH == Flush::EachTurn && sent_count > 0 {
+                shout(&mut stage.driver, &mut len);
+            }
+        }
+        stage.driver.wait(Some(TURN)).unwrap();
+        while stage.driver.next().is_some() {}
+        stage.close(token);
+        assert_pattern(&join(reader), 0, len);
     });
 }
 

@@ -9,7 +9,8 @@
 //!
 //! * **Pull, one at a time.** A socket is read when the reactor asks for the next completion, always
 //!   into the same buffer, and at most once a turn: one with more to say goes to the end of the
-//!   queue. So a turn is bounded, and the bytes it works on are in the cache.
+//!   queue. What comes of submitting in between is told in the next turn, but for refused sends. So a
+//!   turn is bounded, and the bytes it works on are in the cache.
 //! * **Edges.** epoll tells of a change once. A read that filled less than the buffer emptied the
 //!   socket, for which no second read needs to find `EAGAIN`, unless the end of the stream is known
 //!   to be behind it. What an edge said is kept in the socket's flags until it was acted upon.
@@ -175,6 +176,7 @@ impl Driver for Epoll {
         events.iter().for_each(|event| self.note(event));
         self.events = events;
         self.turn = 0..self.queue.len();
+        self.pending.begin_turn();
         self.listeners.iter_mut().for_each(|listener| listener.turn_left = ACCEPTS_PER_TURN);
         Ok(())
     }
@@ -399,11 +401,10 @@ impl Epoll {
 
 /// Taking what finished.
 impl Epoll {
-    /// Reads from the next socket that has bytes, unless something else is to be told first. Which
-    /// may come to pass on the way: a socket turns out to have come to its end.
+    /// Reads from the next socket that has bytes, unless something else is to be told first.
     #[inline]
     fn read(&mut self) -> Option<(Token, usize)> {
-        while self.pending.is_empty() {
+        while !self.pending.is_due() {
             let token = self.queue[self.turn.next()?];
             let place = self.sockets.get_mut(token.index)?;
             place.clear(Place::QUEUED);

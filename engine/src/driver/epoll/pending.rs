@@ -1,4 +1,7 @@
 //! What finished, or was refused, while the reactor was submitting, and waits to be taken.
+//!
+//! Until the next turn: told in this one, what comes of it might have more to send, and so on for as
+//! long as a peer reads as fast as we write. Refused sends alone are told at once.
 
 use std::collections::VecDeque;
 
@@ -8,13 +11,15 @@ use super::super::{Completion, Payload, Token};
 #[derive(Default)]
 pub(super) struct Pending {
     queue: VecDeque<Finished>,
+    /// How many of them are told in this turn.
+    due: usize,
 }
 
 /// A completion without borrowed bytes.
 pub(super) type Finished = Completion<'static>;
 
 impl Pending {
-    /// Puts `finished` behind what is there.
+    /// Puts `finished` behind what is there, for the next turn.
     pub(super) fn push(&mut self, finished: Finished) {
         self.queue.push_back(finished);
     }
@@ -23,11 +28,24 @@ impl Pending {
     /// come to send more for the same socket.
     pub(super) fn push_unsent(&mut self, token: Token, rest: Payload) {
         self.queue.push_front(Completion::Unsent { token, rest });
+        self.due += 1;
+    }
+
+    /// Begins a turn, which tells what is there by now.
+    pub(super) fn begin_turn(&mut self) {
+        self.due = self.queue.len();
     }
 
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Finished> {
+        self.due = self.due.checked_sub(1)?;
         self.queue.pop_front()
+    }
+
+    /// Whether there is anything to tell in this turn.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        self.due > 0
     }
 
     #[inline]
@@ -46,10 +64,22 @@ mod tests {
     fn what_was_refused_comes_first() {
         let token = |index| Token { index, generation: 0 };
         let mut pending = Pending::default();
+        let refuse = |pending: &mut Pending, index| {
+            pending.push_unsent(token(index), Payload::Shared(Bytes::from_static(b"x")));
+        };
         pending.push(Completion::Writable { token: token(1) });
-        pending.push_unsent(token(2), Payload::Shared(Bytes::from_static(b"x")));
+        refuse(&mut pending, 2);
         assert!(matches!(pending.pop(), Some(Completion::Unsent { .. })));
+        assert!(pending.pop().is_none() && !pending.is_empty(), "the rest is for the next turn");
+        pending.begin_turn();
+        pending.push(Completion::Closed { token: token(3) });
+        refuse(&mut pending, 4);
+        assert!(matches!(pending.pop(), Some(Completion::Unsent { .. })));
+        assert!(pending.is_due());
         assert!(matches!(pending.pop(), Some(Completion::Writable { .. })));
+        assert!(!pending.is_due() && pending.pop().is_none());
+        pending.begin_turn();
+        assert!(matches!(pending.pop(), Some(Completion::Closed { .. })));
         assert!(pending.pop().is_none() && pending.is_empty());
     }
 }
