@@ -37,7 +37,8 @@
 //!   the fate of the send; whatever the kernel may still read or write belongs to the driver until
 //!   the completion arrives, whatever became of the connection.
 //! * **Fairness.** One `Received` lends at most [`RECEIVE_LEN_MAX`] bytes, and a socket with more to
-//!   say waits until the others have had their turn.
+//!   say waits until the others have had their turn. So does a crowd of connections, of which a turn
+//!   accepts at most [`ACCEPTS_PER_TURN`].
 
 #[cfg(test)]
 mod contract;
@@ -66,6 +67,10 @@ use crate::pool::{Arena, Key, Lease};
 
 /// Names an attached socket: its place in the reactor's table, and which tenant of that place.
 pub(crate) type Token = Key;
+
+/// The most connections that one listener brings in a turn: a crowd at the door does not keep the
+/// sockets inside waiting.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
 /// The most bytes one [`Completion::Received`] lends.
 pub(crate) const RECEIVE_LEN_MAX: usize = 64 * 1024;

@@ -41,7 +41,7 @@ pub(crate) use self::{
     stage::{Echo, Make, Stage},
     witness::Event,
 };
-use super::{Completion, Driver, Flush, Op, Payload, Settings};
+use super::{ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, Settings};
 use crate::pool::Lease;
 
 /// Makes a test of every scene, for the driver that `$make` (see [`Make`]) makes.
@@ -77,6 +77,7 @@ macro_rules! contract_tests {
             keeps_tenants_of_one_place_apart,
             discards_an_unattached_socket,
             accepts_from_several_listeners,
+            accepts_a_few_at_a_time,
             accepts_again_after_it_failed,
             closes_its_listeners,
             leaves_copies_of_a_listener_alone,
@@ -665,6 +666,27 @@ pub(crate) fn accepts_from_several_listeners<D: Driver>(make: impl Make<D>) {
             assert_eq!(stage.receive(token, 1), [listener as u8]);
             peers.push(peer);
         }
+    });
+}
+
+pub(crate) fn accepts_a_few_at_a_time<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let crowd: Vec<_> = (0..120).map(|_| connect(stage.addresses[0])).collect();
+        let (mut accepted, mut most) = (0, 0);
+        let deadline = Instant::now() + PATIENCE;
+        while accepted < crowd.len() {
+            assert!(Instant::now() < deadline, "{accepted} were accepted");
+            // Who waits in the driver is no reason to sleep, and none to overlook the others.
+            stage.driver.wait(Some(PATIENCE)).unwrap();
+            let mut count = 0;
+            while let Some((completion, _)) = stage.driver.next() {
+                assert!(matches!(completion, Completion::Accepted { .. }), "{completion:?}");
+                count += 1;
+            }
+            accepted += count;
+            most = most.max(count);
+        }
+        assert!((2..=ACCEPTS_PER_TURN).contains(&most), "{most} in one turn");
     });
 }
 

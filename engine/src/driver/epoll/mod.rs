@@ -40,7 +40,8 @@ use self::{
     sockets::{Place, Sockets},
 };
 use super::{
-    Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket, Token, Waker, socket,
+    ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket,
+    Token, Waker, socket,
 };
 use crate::pool::{Arena, Key, Region};
 
@@ -525,9 +526,6 @@ impl Epoll {
 /// How many events one `wait` takes from the kernel; the others come with the next.
 const EVENT_COUNT: usize = 1024;
 
-/// How many connections of one listener are accepted before the sockets have their turn again.
-const ACCEPTS_PER_TURN: usize = 64;
-
 /// Marks above those of all tokens (see [`pack`]).
 const LISTENERS: mio::Token = mio::Token(1 << 60);
 const WAKER: mio::Token = mio::Token(usize::MAX);
@@ -637,26 +635,6 @@ mod tests {
             epoll.accept(0);
         }
         accepted(&mut epoll);
-    }
-
-    /// A crowd at the door does not keep the sockets inside waiting.
-    #[test]
-    fn accepts_a_few_at_a_time() {
-        let (mut epoll, address) = listening(&Settings::default());
-        let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
-        epoll.accept(0);
-        let mut turns = Vec::new();
-        while turns.iter().sum::<usize>() < crowd.len() {
-            epoll.wait(Some(Duration::from_secs(10))).unwrap();
-            let mut count = 0;
-            while let Some((completion, _)) = epoll.next() {
-                assert!(matches!(completion, Completion::Accepted { .. }));
-                count += 1;
-            }
-            turns.push(count);
-        }
-        assert_eq!(turns[0], ACCEPTS_PER_TURN);
-        assert!(turns[1..].iter().all(|&count| count <= ACCEPTS_PER_TURN));
     }
 
     /// One read a socket and turn, and no second read of a socket that a short one emptied.

@@ -1,24 +1,18 @@
 //! From what the kernel says to what happened.
 
-use std::{
-    net::{SocketAddr, SocketAddrV4, SocketAddrV6},
-    ops::Range,
-};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use io_uring::cqueue;
 use rustix::{event::PollFlags, io::Errno, net::AddressFamily};
 
 use super::{
     Flight, Uring,
-    lookups::Lookup,
+    lookups::Newcomer,
     sockets::Flags,
     submission::Submission,
     user_data::{Kind, UserData},
 };
-use crate::{
-    driver::{Completion, Payload, Socket, Token},
-    pool::Lease,
-};
+use crate::driver::{Completion, Payload, Socket, Token, socket};
 
 impl Uring {
     /// Gives a buffer whose bytes were lent back to the kernel.
@@ -204,11 +198,8 @@ impl Uring {
                 return None;
             }
         };
-        if sent == payload_len(&payload) {
-            let lease = match payload {
-                Payload::Owned { lease, .. } => Some(lease),
-                _ => None,
-            };
+        if sent == payload.bytes(&batch.arena).len() {
+            let lease = payload.into_lease();
             let is_news = is_open || lease.is_some();
             return is_news.then_some(Completion::Sent { token, lease });
         }
@@ -216,7 +207,7 @@ impl Uring {
             self.hand_back(token, payload);
             return None;
         }
-        let rest = rest_of(payload, sent, |range| batch.arena.slice(range));
+        let rest = payload.rest(sent, &batch.arena);
         self.watch_for_room(token);
         Some(Completion::Unsent { token, rest })
     }
@@ -296,25 +287,39 @@ impl Uring {
         let wanted = listener.is_wanted;
         if let Err(errno) = result
             && wanted
-            && !is_passing(errno)
+            // (A cancellation that comes late is another such case.)
+            && !matches!(errno, Errno::AGAIN | Errno::CANCELED)
+            && !socket::is_of_the_connection(errno)
         {
             listener.is_wanted = false;
             let error = errno.into();
             return Some(Completion::AcceptFailed { listener: index, error });
         }
-        let address_len = listener.address_len;
         self.arm_listener(index);
         let slot = result.ok()? as u32;
         if slot >= self.slot_count {
             // Kernels before 6.8 were seen to answer with a number that was nothing.
             return self.miss();
         }
-        if let Some(len) = address_len {
-            self.look_up_peer(Lookup { slot, listener: index as u32 }, len);
-            return None;
+        self.newcomers.push_back(Newcomer { slot, listener: index as u32 });
+        None
+    }
+
+    /// The next accepted socket that needs no look-up, and look-ups of those before it. The kernel
+    /// accepts as many as come: that they have their turn a few at a time is up to us.
+    pub(super) fn next_newcomer(&mut self) -> Option<Completion<'static>> {
+        while self.accepts_left > 0
+            && let Some(newcomer) = self.newcomers.pop_front()
+        {
+            self.accepts_left -= 1;
+            let Newcomer { slot, listener } = newcomer;
+            let listener = listener as usize;
+            let Some(address_len) = self.listeners[listener].address_len else {
+                return Some(Completion::Accepted { listener, socket: Socket(slot), peer: None });
+            };
+            self.look_up_peer(newcomer, address_len);
         }
-        let socket = Socket(slot);
-        Some(Completion::Accepted { listener: index, socket, peer: None })
+        None
     }
 
     fn handle_peer_name(
@@ -322,7 +327,7 @@ impl Uring {
         index: usize,
         result: Result<usize, Errno>,
     ) -> Option<Completion<'static>> {
-        let Some((Lookup { slot, listener }, bytes)) = self.lookups.end(index) else {
+        let Some((Newcomer { slot, listener }, bytes)) = self.lookups.end(index) else {
             return self.miss();
         };
         let listener = listener as usize;
@@ -381,49 +386,6 @@ fn is_broken(events: Result<usize, Errno>) -> bool {
 const UNMOVED: Flags = Flags::ENDED.union(Flags::RECEIVING);
 /// A poll of such a socket leads to nothing, as a rule.
 const UNINTERESTED: Flags = UNMOVED.union(Flags::PAUSED);
-
-/// Errors of one connection that was lost before it was accepted; accepting goes on. (`accept(2)`
-/// tells to treat network errors so. A cancellation that comes late is another such case.)
-fn is_passing(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::AGAIN
-            | Errno::INTR
-            | Errno::CANCELED
-            | Errno::CONNABORTED
-            | Errno::PROTO
-            | Errno::NETDOWN
-            | Errno::NOPROTOOPT
-            | Errno::HOSTDOWN
-            | Errno::NONET
-            | Errno::HOSTUNREACH
-            | Errno::NETUNREACH
-    )
-}
-
-fn payload_len(payload: &Payload) -> usize {
-    match payload {
-        Payload::Corked(range) => range.len(),
-        Payload::Owned { lease, from } => lease.bytes().len() - from,
-        Payload::Shared(bytes) => bytes.len(),
-    }
-}
-
-/// What is left of `payload` after `sent` bytes of it, and does not depend on the arena.
-fn rest_of<'a>(
-    payload: Payload,
-    sent: usize,
-    corked: impl FnOnce(Range<usize>) -> &'a [u8],
-) -> Payload {
-    match payload {
-        Payload::Corked(range) => {
-            let rest = corked(range.start + sent..range.end).to_vec();
-            Payload::Owned { lease: Lease::detached(rest), from: 0 }
-        }
-        Payload::Owned { lease, from } => Payload::Owned { lease, from: from + sent },
-        Payload::Shared(bytes) => Payload::Shared(bytes.slice(sent..)),
-    }
-}
 
 /// A socket address in the kernel's form: family, port, address.
 fn address(bytes: &[u8]) -> Option<SocketAddr> {

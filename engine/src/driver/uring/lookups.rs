@@ -8,27 +8,27 @@ use crate::pool::Region;
 /// Look-ups in flight, each with a place for the kernel to write the address to.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
-    lookups: Vec<Option<Lookup>>,
+    lookups: Vec<Option<Newcomer>>,
     vacant: Vec<usize>,
     addresses: Vec<Region>,
 }
 
-/// Whose address is asked for.
+/// A socket that was accepted, and from which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lookup {
+pub(super) struct Newcomer {
     pub(super) slot: u32,
     pub(super) listener: u32,
 }
 
 impl Lookups {
-    /// Begins a look-up. Gives its number, and where [`ADDRESS_LEN_MAX`] bytes may be written until
+    /// Begins the look-up of a newcomer's address. Gives its number, and where [`ADDRESS_LEN_MAX`] bytes may be written until
     /// it ends.
-    pub(super) fn begin(&mut self, lookup: Lookup) -> (usize, *mut u8) {
+    pub(super) fn begin(&mut self, newcomer: Newcomer) -> (usize, *mut u8) {
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.lookups.push(None);
             self.lookups.len() - 1
         });
-        self.lookups[index] = Some(lookup);
+        self.lookups[index] = Some(newcomer);
         if index / REGION_COUNT == self.addresses.len() {
             self.addresses.push(Region::new(REGION_COUNT * ADDRESS_LEN_MAX));
         }
@@ -38,11 +38,11 @@ impl Lookups {
     }
 
     /// Ends look-up number `index`. Gives what `begin` was given, and what was written.
-    pub(super) fn end(&mut self, index: usize) -> Option<(Lookup, &[u8])> {
-        let lookup = self.lookups.get_mut(index)?.take()?;
+    pub(super) fn end(&mut self, index: usize) -> Option<(Newcomer, &[u8])> {
+        let newcomer = self.lookups.get_mut(index)?.take()?;
         self.vacant.push(index);
         let (region, start) = place(index);
-        Some((lookup, self.addresses[region].slice(start..start + ADDRESS_LEN_MAX)))
+        Some((newcomer, self.addresses[region].slice(start..start + ADDRESS_LEN_MAX)))
     }
 }
 
@@ -64,15 +64,15 @@ mod tests {
     #[test]
     fn places_are_apart_and_used_again() {
         let mut lookups = Lookups::default();
-        let lookup = |slot| Lookup { slot, listener: 0 };
-        let begun: Vec<_> = (0..300).map(|slot| lookups.begin(lookup(slot))).collect();
+        let newcomer = |slot| Newcomer { slot, listener: 0 };
+        let begun: Vec<_> = (0..300).map(|slot| lookups.begin(newcomer(slot))).collect();
         for (slot, &(index, _)) in begun.iter().enumerate() {
-            assert_eq!(lookups.end(index).unwrap().0, lookup(slot as u32));
+            assert_eq!(lookups.end(index).unwrap().0, newcomer(slot as u32));
             assert!(lookups.end(index).is_none(), "it ended");
         }
         let mut places: Vec<_> = begun.iter().map(|(_, place)| *place as usize).collect();
         places.sort_unstable();
         assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= ADDRESS_LEN_MAX));
-        assert!(begun.contains(&lookups.begin(lookup(7))));
+        assert!(begun.contains(&lookups.begin(newcomer(7))));
     }
 }

@@ -52,14 +52,15 @@ use rustix::{
 
 use self::{
     buffer_ring::BufferRing,
-    lookups::{Lookup, Lookups},
+    lookups::{Lookups, Newcomer},
     ring::Ring,
     sockets::{SLOT_COUNT_MAX, Sockets},
     submission::Submission,
     user_data::{Kind, UserData},
 };
 use super::{
-    Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket, Token, Waker,
+    ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket,
+    Token, Waker,
 };
 use crate::pool::Arena;
 
@@ -87,6 +88,10 @@ pub(crate) struct Uring {
     /// What the kernel was told to send, and has not yet told us all about.
     flying: Batch,
     listeners: Vec<Listener>,
+    /// Accepted, and not told yet.
+    newcomers: VecDeque<Newcomer>,
+    /// How many more of them have their turn before the next `wait`.
+    accepts_left: usize,
     lookups: Lookups,
     waker: Waker,
     /// Why the ring is of no more use: the next `wait` says so.
@@ -155,6 +160,8 @@ impl Uring {
             filling: Batch::new(Kind::SendEven, settings.arena_len),
             flying: Batch::new(Kind::SendOdd, settings.arena_len),
             listeners: Vec::new(),
+            newcomers: VecDeque::new(),
+            accepts_left: 0,
             lookups: Lookups::default(),
             waker,
             failure: None,
@@ -194,12 +201,12 @@ impl Uring {
     }
 
     /// Asks for the address of an accepted socket's peer.
-    fn look_up_peer(&mut self, lookup: Lookup, len: u32) {
-        let (index, address) = self.lookups.begin(lookup);
+    fn look_up_peer(&mut self, newcomer: Newcomer, len: u32) {
+        let (index, address) = self.lookups.begin(newcomer);
         let user_data = UserData::of_index(Kind::PeerName, index);
         // SAFETY: the place is there for the longest address, belongs to this look-up until `end`,
         // and the regions it is in are never freed before the ring.
-        let submission = unsafe { Submission::peer_name(lookup.slot, address, len, user_data) };
+        let submission = unsafe { Submission::peer_name(newcomer.slot, address, len, user_data) };
         self.ring.push(submission);
     }
 
@@ -264,8 +271,10 @@ impl Driver for Uring {
         self.end_loan();
         self.feed_the_starved();
         self.turn_over();
+        self.accepts_left = ACCEPTS_PER_TURN;
         if !self.has_ready() && !self.ring.has_completions() {
-            let want = u32::from(timeout != Some(Duration::ZERO));
+            let may_sleep = timeout != Some(Duration::ZERO) && self.newcomers.is_empty();
+            let want = u32::from(may_sleep);
             return self.ring.enter(want, timeout);
         }
         if self.ring.has_submissions() { self.ring.enter(0, None) } else { Ok(()) }
@@ -285,7 +294,11 @@ impl Driver for Uring {
                 }
             }
             let Some(completion) = self.ring.take() else {
-                if self.fetch() { continue } else { return None }
+                if self.fetch() {
+                    continue;
+                }
+                let newcomer = self.next_newcomer()?;
+                return Some((newcomer, &mut self.filling.arena));
             };
             if let Some((token, buffer, len)) = self.take_bytes(&completion) {
                 self.lent = Some(buffer);

@@ -142,11 +142,7 @@ impl Uring {
         }
         let slot = state.slot();
         let batch = &mut self.filling;
-        let bytes = match &payload {
-            Payload::Corked(range) => batch.arena.slice(range.clone()),
-            Payload::Owned { lease, from } => &lease.bytes()[*from..],
-            Payload::Shared(bytes) => bytes,
-        };
+        let bytes = payload.bytes(&batch.arena);
         let user_data = UserData::of_index(batch.kind, batch.flights.len());
         // SAFETY: the batch keeps the payload until the send is over, and none of the three kinds
         // moves its bytes when the payload itself is moved: an arena never does, a lease and a
