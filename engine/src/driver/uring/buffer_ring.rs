@@ -7,6 +7,10 @@
 //!   entries:  … │ taken │ id, address, length │ id, address, length │ free │ …
 //!                       ▲ the kernel's head                         ▲ our tail
 //! ```
+//!
+//! A buffer is put there when a receive is about to need one, and it is the one that was given back
+//! last: it is in the cache, and those at the bottom of the pile are never touched, and cost no memory,
+//! unless so many receives are in flight at once.
 
 use std::{
     io,
@@ -25,7 +29,10 @@ pub(super) struct BufferRing {
     count: u16,
     len: usize,
     tail: u16,
-    free: u16,
+    /// In the queue for receives that ended without taking one.
+    spare: u16,
+    /// Not in the queue; the last is the next.
+    pile: Vec<u16>,
 }
 
 impl BufferRing {
@@ -40,9 +47,8 @@ impl BufferRing {
         }
         let entries = Region::new(usize::from(count) * size_of::<BufRingEntry>());
         let buffers = Region::new(usize::from(count) * len);
-        let mut ring = Self { entries, buffers, count, len, tail: 0, free: 0 };
-        (0..count).for_each(|id| ring.give_back(id));
-        Ok(ring)
+        let pile = (0..count).rev().collect();
+        Ok(Self { entries, buffers, count, len, tail: 0, spare: 0, pile })
     }
 
     /// Tells the kernel where the ring is.
@@ -66,10 +72,46 @@ impl BufferRing {
         self.buffers.slice_mut(start..start + len)
     }
 
-    /// Lends buffer `id` to the kernel.
+    /// Takes back buffer `id`, which the kernel has filled and nobody reads any more.
     #[inline]
     pub(super) fn give_back(&mut self, id: u16) {
-        debug_assert!(id < self.count && self.free < self.count);
+        debug_assert!(id < self.count && !self.pile.contains(&id));
+        self.pile.push(id);
+    }
+
+    /// Sees to it that a receive finds a buffer, if one is left: with as many receives in flight as
+    /// there are buffers, another could only fail.
+    #[inline]
+    pub(super) fn reserve(&mut self) -> bool {
+        if self.spare > 0 {
+            self.spare -= 1;
+            return true;
+        }
+        let Some(id) = self.pile.pop() else { return false };
+        self.lend(id);
+        true
+    }
+
+    /// Whether a buffer is left to be promised.
+    pub(super) fn has_free(&self) -> bool {
+        self.spare > 0 || !self.pile.is_empty()
+    }
+
+    /// A receive ended and took no buffer.
+    #[inline]
+    pub(super) fn release(&mut self) {
+        self.spare += 1;
+    }
+
+    /// The length of one buffer.
+    #[inline]
+    pub(super) fn buffer_len(&self) -> usize {
+        self.len
+    }
+
+    /// Lends buffer `id` to the kernel.
+    #[inline]
+    fn lend(&mut self, id: u16) {
         let address = self.buffers.as_ptr() as u64 + (usize::from(id) * self.len) as u64;
         let entries = self.entries.as_ptr().cast::<BufRingEntry>();
         // SAFETY: the place is inside the region, and it lies beyond the tail, where the kernel does
@@ -80,40 +122,6 @@ impl BufferRing {
         entry.set_len(self.len as u32);
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
-        self.free += 1;
-        self.publish();
-    }
-
-    /// Promises a buffer to a receive, if one is left: with as many receives in flight as there are
-    /// buffers, another could only fail.
-    #[inline]
-    pub(super) fn reserve(&mut self) -> bool {
-        let is_free = self.free > 0;
-        self.free -= u16::from(is_free);
-        is_free
-    }
-
-    /// Whether a buffer is left to be promised.
-    pub(super) fn has_free(&self) -> bool {
-        self.free > 0
-    }
-
-    /// A receive ended and took no buffer.
-    #[inline]
-    pub(super) fn release(&mut self) {
-        self.free += 1;
-    }
-
-    /// The length of one buffer.
-    #[inline]
-    pub(super) fn buffer_len(&self) -> usize {
-        self.len
-    }
-
-    /// Shows the kernel what was added.
-    #[inline]
-    fn publish(&self) {
-        let entries = self.entries.as_ptr().cast::<BufRingEntry>();
         // SAFETY: the region's start is the address of the first entry, and zeroes initialise it.
         let tail = unsafe { BufRingEntry::tail(entries) }.cast_mut();
         // SAFETY: two aligned bytes inside the region, which we write here alone and the kernel only
@@ -137,6 +145,26 @@ mod tests {
         assert!(ring.reserve() && !ring.reserve());
         ring.give_back(2);
         assert!(ring.has_free() && ring.reserve() && !ring.has_free());
+    }
+
+    #[test]
+    fn the_last_buffer_given_back_is_the_next_lent() {
+        let mut ring = BufferRing::new(4, 64).unwrap();
+        let lent = |ring: &BufferRing, place: usize| {
+            let entries = ring.entries.as_ptr().cast::<BufRingEntry>();
+            // SAFETY: inside the region, and no kernel knows of it.
+            unsafe { &*entries.add(place) }.bid()
+        };
+        for place in 0..4 {
+            assert!(ring.reserve());
+            assert_eq!(lent(&ring, place), 0, "one after the other needs but one");
+            ring.give_back(0);
+        }
+        assert!(ring.reserve() && ring.reserve());
+        ring.give_back(1);
+        ring.give_back(0);
+        assert!(ring.reserve());
+        assert_eq!((lent(&ring, 0), lent(&ring, 1), lent(&ring, 2)), (0, 1, 0));
     }
 
     #[test]
