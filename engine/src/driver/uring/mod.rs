@@ -378,9 +378,15 @@ impl Batch {
         Self { kind, arena: Arena::new(arena_len), flights: Vec::new() }
     }
 
+    /// Forgets what was sent, and by and by the room that it took if it was a broadcast's: two batches
+    /// of a million flights are 96 MB.
     fn clear(&mut self) {
+        let (len, capacity) = (self.flights.len(), self.flights.capacity());
         self.arena.clear();
         self.flights.clear();
+        if capacity > FLIGHT_COUNT_KEPT && len < capacity / 4 {
+            self.flights.shrink_to(capacity / 2);
+        }
     }
 }
 
@@ -412,6 +418,9 @@ impl Listener {
 const SUBMISSION_COUNT: u32 = 1024;
 /// Room for four completions for each submission, so that even a burst finds its place.
 const COMPLETION_COUNT: u32 = 4 * SUBMISSION_COUNT;
+
+/// Room that a batch never gives back: 768 KiB.
+const FLIGHT_COUNT_KEPT: usize = 16 * 1024;
 
 /// Up to a second for listeners to be let go.
 const DROP_ROUNDS: u32 = 100;

@@ -181,6 +181,8 @@ impl Ring {
         self.refused = self.submissions.len() + self.late.len();
         self.is_hearing = true;
         self.fill_up();
+        forget_burst(&mut self.late);
+        forget_burst(&mut self.early);
         Ok(())
     }
 
@@ -304,6 +306,17 @@ pub(super) const FLAVOURS: [Flavour; 4] = [
         builder.setup_coop_taskrun().setup_taskrun_flag(); // Linux 5.19
     },
 ];
+
+/// Gives back the memory of a line that was uncommonly long.
+#[inline]
+fn forget_burst<T>(line: &mut VecDeque<T>) {
+    if line.is_empty() && line.capacity() > LINE_LEN_KEPT {
+        *line = VecDeque::new();
+    }
+}
+
+/// A line of so many keeps its memory: half a megabyte of submissions.
+const LINE_LEN_KEPT: usize = 8 * 1024;
 
 /// How long to leave the kernel alone when it took nothing.
 const REFUSED_PAUSE: Duration = Duration::from_millis(1);

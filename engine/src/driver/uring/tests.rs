@@ -511,6 +511,29 @@ fn arenas_take_turns() {
     }
 }
 
+/// A broadcast leaves room for as many flights behind, which is given back when nobody needs it.
+#[test]
+fn a_burst_of_sends_is_forgotten() {
+    let mut batch = Batch::new(Kind::SendEven, 4096);
+    let token = Token { index: 0, generation: 0 };
+    let fill = |batch: &mut Batch, count: usize| {
+        for _ in 0..count {
+            batch.flights.push(Some(Flight { token, payload: Payload::Corked(0..0) }));
+        }
+        batch.clear();
+        batch.flights.capacity()
+    };
+    let burst = 10 * FLIGHT_COUNT_KEPT;
+    let after_burst = fill(&mut batch, burst);
+    assert!(after_burst >= burst);
+    assert_eq!(fill(&mut batch, burst), after_burst, "one after the other keep it");
+    for _ in 0..20 {
+        fill(&mut batch, 100);
+    }
+    let kept = batch.flights.capacity();
+    assert!((100..=FLIGHT_COUNT_KEPT).contains(&kept), "{kept}");
+}
+
 #[test]
 fn one_socket_does_not_keep_the_others_from_their_turn() {
     let settings = Settings { receive_len: 1024, ..Settings::default() };
