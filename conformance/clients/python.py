@@ -123,12 +123,14 @@ async def an_unclean_text_is_refused_with_1007():
 
 @check
 async def a_message_too_long_is_refused_with_1009():
-    async with client() as ws:
-        try:
-            await ws.send(bytes((16 << 20) + 1))
-        except ConnectionClosed:
-            pass  # refused on its header already
-        same(await close_code(ws), 1009)
+    ws = await client()
+    try:
+        await ws.send(bytes((16 << 20) + 1))
+    except ConnectionClosed:
+        pass  # refused on its header already
+    same(await close_code(ws), 1009)
+    # No close() here: with bytes still unsent it aborts the transport, and asyncio may have lost it
+    # by then (AttributeError in _force_close of Python 3.11).
 
 
 @check

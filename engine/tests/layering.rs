@@ -71,7 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("driver/socket", &[]),
     ("driver/descriptor_table", &[]),
     ("driver/epoll", &["pool", "driver", "driver/socket"]),
-    ("driver/uring", &["pool", "driver"]),
+    ("driver/uring", &["pool", "driver", "driver/socket"]),
     ("driver/probe", &["driver", "driver/uring"]),
     // What is set, and what can go wrong.
     ("config", &["conn", "protocol"]),
