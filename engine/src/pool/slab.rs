@@ -54,9 +54,6 @@ impl<T> Slab<T> {
     #[cfg(test)]
     pub(crate) const ENTRY_LEN: usize = size_of::<Place<T>>();
 
-    /// How many entries one chunk holds.
-    pub(crate) const CHUNK_LEN: usize = CHUNK_LEN;
-
     /// An empty slab: it allocates its first chunk with the first entry.
     pub(crate) fn new() -> Self {
         Self { chunks: Vec::new(), vacant_head: END, len: 0 }
@@ -137,7 +134,7 @@ impl<T> Slab<T> {
 
     /// How many places there are.
     pub(crate) fn capacity(&self) -> usize {
-        self.chunks.len() * Self::CHUNK_LEN
+        self.chunks.len() * CHUNK_LEN
     }
 
     #[inline]
@@ -151,7 +148,7 @@ impl<T> Slab<T> {
         if first >= Key::INDEX_COUNT_MAX {
             return None;
         }
-        let last = first + Self::CHUNK_LEN - 1;
+        let last = first + CHUNK_LEN - 1;
         let place = |index| Place {
             generation: 0,
             state: State::Vacant { next: if index == last { END } else { index as u32 + 1 } },

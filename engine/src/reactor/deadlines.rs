@@ -1,57 +1,56 @@
 //! One coarse stamp a connection, swept a slice a tick.
 
-use crate::{conn::Tick, pool::Slab};
+use crate::{conn::Tick, pool::Column};
 
 /// When each connection of the table is to be looked at next: a column beside the table.
 ///
 /// There is no timer node, no list and no allocation: a slice of the column is compared with the
 /// clock each tick, eight stamps at a time. A million of them are 4 MB, read through once a second.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Deadlines {
-    chunks: Vec<Box<[u32]>>,
+    stamps: Column<u32>,
     /// The chunk that the next sweep begins with.
     cursor: usize,
 }
 
-const CHUNK_LEN: usize = Slab::<()>::CHUNK_LEN;
-
 /// The whole column is swept once in this many ticks: once a second.
 const TICKS_PER_SWEEP: usize = 4;
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { stamps: Column::new(Tick::NEVER.0), cursor: 0 }
+    }
+}
 
 impl Deadlines {
     /// Sets the stamp of the connection at `index`.
     #[inline]
     pub(crate) fn set(&mut self, index: u32, at: Tick) {
-        let (chunk, offset) = (index as usize / CHUNK_LEN, index as usize % CHUNK_LEN);
-        while self.chunks.len() <= chunk {
-            self.chunks.push(vec![Tick::NEVER.0; CHUNK_LEN].into_boxed_slice());
-        }
-        self.chunks[chunk][offset] = at.0;
+        *self.stamps.entry(index) = at.0;
     }
 
     /// Moves the stamp of the connection at `index` forward to `at`, if that is earlier.
     pub(crate) fn bring_forward(&mut self, index: u32, at: Tick) {
-        let (chunk, offset) = (index as usize / CHUNK_LEN, index as usize % CHUNK_LEN);
-        if self.chunks.get(chunk).is_none_or(|chunk| chunk[offset] > at.0) {
-            self.set(index, at);
-        }
+        let stamp = self.stamps.entry(index);
+        *stamp = at.0.min(*stamp);
     }
 
     /// Appends to `due` the indices whose time has come of the slices of `tick_count` ticks, and
     /// clears their stamps.
     pub(crate) fn sweep(&mut self, now: Tick, tick_count: usize, due: &mut Vec<u32>) {
         let slice_count = tick_count.min(TICKS_PER_SWEEP);
-        for _ in 0..(self.chunks.len() * slice_count).div_ceil(TICKS_PER_SWEEP) {
-            let chunk = self.cursor % self.chunks.len();
+        let chunks = self.stamps.chunks_mut();
+        for _ in 0..(chunks.len() * slice_count).div_ceil(TICKS_PER_SWEEP) {
+            let chunk = self.cursor % chunks.len();
             self.cursor = chunk + 1;
             // Most chunks have nothing due: find that out without a branch a stamp.
-            if !self.chunks[chunk].iter().fold(false, |any, &stamp| any | (stamp <= now.0)) {
+            if !chunks[chunk].iter().fold(false, |any, &stamp| any | (stamp <= now.0)) {
                 continue;
             }
-            for (offset, stamp) in self.chunks[chunk].iter_mut().enumerate() {
+            for (offset, stamp) in chunks[chunk].iter_mut().enumerate() {
                 if *stamp <= now.0 {
                     *stamp = Tick::NEVER.0;
-                    due.push((chunk * CHUNK_LEN + offset) as u32);
+                    due.push((chunk * Column::<u32>::CHUNK_LEN + offset) as u32);
                 }
             }
         }

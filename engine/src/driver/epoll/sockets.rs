@@ -2,13 +2,13 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
+use crate::pool::Column;
+
 /// Owns the descriptors of all attached sockets, and remembers a few bits about each.
 ///
-/// Places have the indices of the reactor's own table. They come in chunks, so that growth never
-/// copies a million of them.
-#[derive(Default)]
+/// Places have the indices of the reactor's own table.
 pub(super) struct Sockets {
-    chunks: Vec<Box<[Place; CHUNK_LEN]>>,
+    places: Column<Place>,
 }
 
 /// A socket's descriptor (24 bits) and flags (8 bits).
@@ -23,11 +23,7 @@ impl Sockets {
 
     /// Hands over `socket` to the place at `index`.
     pub(super) fn occupy(&mut self, index: u32, socket: OwnedFd) {
-        let chunk = chunk_of(index);
-        while self.chunks.len() <= chunk {
-            self.chunks.push(Box::new([Place(VACANT); CHUNK_LEN]));
-        }
-        let place = &mut self.chunks[chunk][offset_of(index)];
+        let place = self.places.entry(index);
         debug_assert!(place.socket().is_none(), "two sockets for the place at {index}");
         let descriptor = socket.into_raw_fd().cast_unsigned();
         assert!(descriptor <= Self::DESCRIPTOR_MAX, "accepting bounds descriptors");
@@ -37,13 +33,19 @@ impl Sockets {
     /// The place at `index`, unless none was ever occupied there.
     #[inline]
     pub(super) fn get_mut(&mut self, index: u32) -> Option<&mut Place> {
-        Some(&mut self.chunks.get_mut(chunk_of(index))?[offset_of(index)])
+        self.places.get_mut(index)
+    }
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { places: Column::new(Place(VACANT)) }
     }
 }
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        for place in self.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut()) {
+        for place in self.places.chunks_mut().iter_mut().flat_map(|chunk| chunk.iter_mut()) {
             drop(place.vacate());
         }
     }
@@ -125,19 +127,6 @@ impl Place {
 const VACANT: u32 = (1 << FLAGS_SHIFT) - 1;
 
 const FLAGS_SHIFT: u32 = 24;
-
-const CHUNK_SHIFT: u32 = 12;
-const CHUNK_LEN: usize = 1 << CHUNK_SHIFT;
-
-#[inline]
-fn chunk_of(index: u32) -> usize {
-    (index >> CHUNK_SHIFT) as usize
-}
-
-#[inline]
-fn offset_of(index: u32) -> usize {
-    index as usize & (CHUNK_LEN - 1)
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,11 @@
 //! What the driver remembers of each socket: four bytes, found by the token's index.
 
-use crate::driver::Token;
+use crate::{driver::Token, pool::Column};
 
-/// The state of every attached socket, in chunks, so that growing copies none of it.
-#[derive(Debug, Default)]
+/// The state of every attached socket.
+#[derive(Debug)]
 pub(super) struct Sockets {
-    chunks: Vec<Box<[SocketState; CHUNK_LEN]>>,
+    states: Column<SocketState>,
 }
 
 /// One socket: its slot (20 bits), the low end of its token's generation (4) and flags (8).
@@ -23,14 +23,16 @@ pub(super) struct SocketState(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flags(u32);
 
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { states: Column::new(SocketState::VACANT) }
+    }
+}
+
 impl Sockets {
     /// Puts a socket in the place that `token` names.
     pub(super) fn insert(&mut self, token: Token, slot: u32) {
-        let chunk = token.index as usize / CHUNK_LEN;
-        while self.chunks.len() <= chunk {
-            self.chunks.push(Box::new([SocketState::VACANT; CHUNK_LEN]));
-        }
-        let place = &mut self.chunks[chunk][token.index as usize % CHUNK_LEN];
+        let place = self.states.entry(token.index);
         debug_assert_eq!(*place, SocketState::VACANT, "{token:?} is attached twice");
         *place = SocketState::new(slot, token.generation);
     }
@@ -38,16 +40,14 @@ impl Sockets {
     /// The socket that `token` names, unless it is gone.
     #[inline]
     pub(super) fn find(&mut self, token: Token) -> Option<&mut SocketState> {
-        let chunk = self.chunks.get_mut(token.index as usize / CHUNK_LEN)?;
-        let state = &mut chunk[token.index as usize % CHUNK_LEN];
+        let state = self.states.get_mut(token.index)?;
         state.is_tenant(token.generation).then_some(state)
     }
 
     /// The socket that `token` names, if `flag` is set: one comparison for both.
     #[inline]
     pub(super) fn find_with(&mut self, token: Token, flag: Flags) -> Option<&mut SocketState> {
-        let chunk = self.chunks.get_mut(token.index as usize / CHUNK_LEN)?;
-        let state = &mut chunk[token.index as usize % CHUNK_LEN];
+        let state = self.states.get_mut(token.index)?;
         let generation = (token.generation & GENERATION_MASK) << GENERATION_SHIFT;
         let mask = GENERATION_MASK << GENERATION_SHIFT | flag.0;
         (state.0 & mask == generation | flag.0).then_some(state)
@@ -136,7 +136,6 @@ pub(super) const SLOT_COUNT_MAX: u32 = SLOT_MASK;
 const SLOT_MASK: u32 = (1 << GENERATION_SHIFT) - 1;
 const GENERATION_SHIFT: u32 = 20;
 const GENERATION_MASK: u32 = 0xf;
-const CHUNK_LEN: usize = 4096;
 
 #[cfg(test)]
 mod tests {
