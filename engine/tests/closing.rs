@@ -32,6 +32,7 @@ on_each_driver!(
     a_reset,
     half_closed_and_still_owed_answers,
     half_closed_in_the_middle_of_a_message,
+    failed_by_us,
     aborted,
     what_was_sent_before_a_close_arrives,
     closed_on_opening,
@@ -39,7 +40,7 @@ on_each_driver!(
     every_opened_connection_closes_once,
 );
 
-/// Does what it is told: `close CODE REASON`, `abort`, or anything else to be sent back.
+/// Does what it is told: `close CODE REASON`, `fail`, `abort`, or anything else to be sent back.
 fn puppet(conn: &mut Conn<'_, ()>, message: Message<'_>) {
     let Message::Text(text) = message else {
         conn.send(message);
@@ -48,6 +49,9 @@ fn puppet(conn: &mut Conn<'_, ()>, message: Message<'_>) {
     if let Some(order) = text.strip_prefix("close ") {
         let (code, reason) = order.split_once(' ').unwrap_or((order, ""));
         conn.close(CloseCode::new(code.parse().unwrap()), reason);
+    } else if text == "fail" {
+        conn.send("not what I expected");
+        conn.fail(CloseCode::new(4002), "against the house rules");
     } else if text == "abort" {
         conn.abort();
     } else {
@@ -350,6 +354,17 @@ fn half_closed_in_the_middle_of_a_message(driver: DriverKind) {
         client.expect_end();
         assert_eq!(log.closed(), CloseCause::Lost(ErrorKind::UnexpectedEof));
     }
+}
+
+/// The answer to our Close is not waited for: the end of the stream follows it.
+fn failed_by_us(driver: DriverKind) {
+    let (server, log) = stage(driver);
+    let mut client = server.open();
+    client.send(&Frame::text("fail"));
+    client.expect(&Frame::text("not what I expected"));
+    client.expect(&Frame::close(4002, "against the house rules"));
+    client.expect_end();
+    assert_eq!(log.closed(), CloseCause::Local(CloseCode::new(4002)));
 }
 
 fn aborted(driver: DriverKind) {

@@ -11,7 +11,8 @@ use crate::protocol::{CloseCode, ProtocolError};
 pub enum CloseCause {
     /// The peer began the closing handshake, with this code or none (RFC 6455 §7.1.5).
     Peer(Option<CloseCode>),
-    /// We began the closing handshake with this code, and the peer completed it.
+    /// We closed with this code: the peer completed the closing handshake, or was not asked to
+    /// ([`Conn::fail`](crate::Conn::fail)).
     Local(CloseCode),
     /// The peer broke a rule of the protocol; it was told with the error's close code.
     Failed(ProtocolError),

@@ -107,6 +107,14 @@ impl<'a, T> Conn<'a, T> {
         self.connections.turn.close(self.key, code, reason);
     }
 
+    /// Fails the connection (RFC 6455 §7.1.7): what waits for the socket is dropped, Close is sent
+    /// with this code and reason, and its answer is not waited for. For a peer that broke a rule of
+    /// the application's own. The code is treated as [`close`](Self::close) treats it.
+    pub fn fail(&mut self, code: CloseCode, reason: &str) {
+        let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
+        self.connections.turn.terminate(self.key, CloseCause::Local(code), code, reason);
+    }
+
     /// Drops the connection at once: no closing handshake, what is queued is lost.
     pub fn abort(&mut self) {
         self.connections.turn.abort(self.key, CloseCause::Aborted);
