@@ -1,12 +1,14 @@
 //! What can go wrong with a server as a whole.
 
-use std::io;
+use std::{fmt, io};
 
 /// Why a server could not be built, or ended before it was told to.
 ///
 /// What goes wrong with a single connection is never one of these: that is a
 /// [`CloseCause`](crate::CloseCause).
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` says what `Display` says, so that a `main` which returns it ends with a sentence.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting that cannot be honoured. Says which, what it was, and what would do.
@@ -30,6 +32,12 @@ pub enum Error {
     /// A reactor's thread panicked outside of any callback: a bug in the engine.
     #[error("reactor {0} panicked")]
     ReactorPanicked(usize),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {

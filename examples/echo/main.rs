@@ -4,7 +4,7 @@
 //! cargo run --release --example echo -- --listen 127.0.0.1:9001 --driver auto
 //! ```
 
-use std::{thread, time::Duration};
+use std::{process::ExitCode, thread, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use signal_hook::{
@@ -90,7 +90,17 @@ impl Handler for Echo {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let options = Options::parse();
     let server = build(&options)?;
