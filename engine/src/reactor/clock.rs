@@ -1,4 +1,4 @@
-//! One reading of the clock a turn.
+//! Where the time comes from; nothing below the reactor asks.
 
 use std::time::{Duration, Instant};
 

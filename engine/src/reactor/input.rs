@@ -5,7 +5,7 @@ use crate::{
     conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::Op,
     pool::{Arena, Key},
-    protocol::{CloseCode, Incoming, Opcode, ProtocolError, handshake::Response},
+    protocol::{CloseCode, Incoming, Opcode, handshake::Response},
 };
 
 impl<A: App> Core<A> {
@@ -36,7 +36,8 @@ impl<A: App> Core<A> {
 
     /// Handles the first frames of a connection that has just opened.
     pub(super) fn begin(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
-        // `on_open` may have closed it already.
+        // Where its request was gathered is empty by now, and `on_open` may have closed it.
+        self.table.release_inbound(key);
         let phase = self.phase_of(key);
         let left_len = self.frames(key, phase, None, input, arena);
         if left_len > 0 {
@@ -50,7 +51,7 @@ impl<A: App> Core<A> {
         self.spill(key, left, arena);
         if self.is_live(key) {
             self.pause(key);
-            self.table.unfinished.push(key);
+            self.table.unfinished.push_back(key);
         }
     }
 
@@ -66,7 +67,7 @@ impl<A: App> Core<A> {
         if left_len > 0 {
             spill.advance(spill.bytes().len() - left_len);
             self.table.put_back_spill(key, spill);
-            self.table.unfinished.push(key);
+            self.table.unfinished.push_back(key);
         } else {
             spill.clear(&mut self.table.pool);
             self.caught_up(key, arena);
@@ -171,7 +172,7 @@ impl<A: App> Core<A> {
             Refusal::Protocol(error) => {
                 turn.table.counters.protocol_errors.add(1);
                 let cause = CloseCause::Failed(error);
-                turn.terminate(key, cause, error.close_code(), reason(error));
+                turn.terminate(key, cause, error.close_code(), error.section());
             }
             Refusal::Exhausted => {
                 let code = CloseCode::TRY_AGAIN_LATER;
@@ -210,9 +211,4 @@ fn incoming<A: App>(
         Incoming::Extended { .. } => unreachable!("no extension was negotiated"),
     }
     Ok(())
-}
-
-/// What a peer that broke the protocol is told.
-fn reason(error: ProtocolError) -> &'static str {
-    error.section()
 }

@@ -168,6 +168,14 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         self.core.table.connections.len()
     }
 
+    /// How many connections hold something half received.
+    #[cfg(test)]
+    pub(crate) fn half_received_count(&self) -> usize {
+        let connections = &self.core.table.connections;
+        let holds = |key| connections.get(key).is_some_and(|conn| conn.inbound.is_some());
+        connections.keys().filter(|&key| holds(key)).count()
+    }
+
     /// Bytes of buffers that are out on loan.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn lent_len(&self) -> usize {
@@ -207,7 +215,8 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
 
     /// Gives each connection that had more input than its share the next share.
     fn finish_unfinished(&mut self) {
-        for key in std::mem::take(&mut self.core.table.unfinished) {
+        for _ in 0..self.core.table.unfinished.len() {
+            let Some(key) = self.core.table.unfinished.pop_front() else { break };
             self.core.resume(key, self.driver.arena());
         }
     }

@@ -1,6 +1,6 @@
 //! The connections of one reactor, and everything that can be done to them from inside a turn.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -32,7 +32,7 @@ pub(crate) struct Table<T> {
     /// Connections that ended, whose `on_close` is due.
     pub(super) ended: Vec<(Key, CloseCause)>,
     /// Connections with input left over from their last share of a turn.
-    pub(super) unfinished: Vec<Key>,
+    pub(super) unfinished: VecDeque<Key>,
     /// Boxes to use again: a connection's entry has room for a pointer, not for an `Inbound`.
     #[expect(clippy::vec_box)]
     spare_inbounds: Vec<Box<Inbound>>,
@@ -99,7 +99,7 @@ impl<T: Default> Table<T> {
             dirty: Vec::new(),
             ops: Vec::new(),
             ended: Vec::new(),
-            unfinished: Vec::new(),
+            unfinished: VecDeque::new(),
             spare_inbounds: Vec::new(),
         }
     }

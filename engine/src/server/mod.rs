@@ -63,7 +63,8 @@ struct Parts {
     private_descriptors: bool,
 }
 
-/// A server whose reactors are running on threads of their own.
+/// A server whose reactors are running on threads of their own. Dropped, it goes on: `join` waits for
+/// its end.
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<Result<usize, Error>>>,

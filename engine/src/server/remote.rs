@@ -45,6 +45,9 @@ pub enum RemoteError {
 }
 
 /// How a server leaves.
+///
+/// Its listening sockets are closed first: newcomers are refused by the kernel, and connections that
+/// it had queued and nobody had accepted are reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
     /// What peers are told: [`CloseCode::GOING_AWAY`] (the default) when the server is gone for

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    LONGEST_STORY, Simulation,
+    LONGEST_STORY, REQUEST, Simulation,
     actor::{Actor, Wire},
     connection,
 };
@@ -131,6 +131,23 @@ fn thousands_of_connections_over_virtual_hours() {
         };
         let elapsed = play::<true>(seed, 1000, Faults::ROUGH, Config { timeouts, ..roomy() });
         assert!(elapsed > Duration::from_secs(4 * 3600), "{elapsed:?}");
+    });
+}
+
+/// Nor does one whose request came in pieces.
+#[test]
+fn an_open_connection_that_is_silent_holds_nothing() {
+    for_seeds(600..620, |seed| {
+        let mut simulation = Simulation::<true>::new(seed, Faults::ROUGH, roomy());
+        let peer = simulation.network.connect(0);
+        let (head, tail) = REQUEST.split_at(REQUEST.len() / 2);
+        peer.send(head);
+        (0..20).for_each(|_| simulation.turn());
+        peer.send(tail);
+        while simulation.seen.borrow().opened == 0 {
+            simulation.turn();
+        }
+        assert_eq!(simulation.reactor.half_received_count(), 0);
     });
 }
 
