@@ -25,6 +25,7 @@ on_each_driver!(
     a_message_that_trickles_too_slowly,
     a_slow_sender_within_the_limits,
     silence_is_asked_about_and_then_ended,
+    a_ping_that_is_not_answered,
     silence_that_answers_pings,
     a_lifetime,
     a_timer,
@@ -260,6 +261,17 @@ fn silence_is_asked_about_and_then_ended(driver: DriverKind) {
     assert_eq!(server.remote().total().timeouts, 1);
 }
 
+fn a_ping_that_is_not_answered(driver: DriverKind) {
+    let quarter = Some(Duration::from_millis(250));
+    let timeouts = Timeouts { ping: quarter, pong: quarter, ..Timeouts::default() };
+    let (server, log) = logged_echo(driver, |builder| builder.timeouts(timeouts));
+    let mut client = server.open();
+    client.expect(&Frame::ping(b""));
+    client.expect_close(1001);
+    client.expect_end();
+    assert_eq!(log.closed(), CloseCause::TimedOut(Deadline::Pong));
+}
+
 fn silence_that_answers_pings(driver: DriverKind) {
     let timeouts = Timeouts {
         ping: Some(Duration::from_millis(250)),
@@ -411,6 +423,7 @@ fn no_limits(driver: DriverKind) {
     let timeouts = Timeouts {
         handshake: None,
         ping: None,
+        pong: None,
         idle: None,
         message: None,
         close: Duration::MAX,

@@ -40,6 +40,8 @@ pub struct Timeouts {
     pub handshake: Option<Duration>,
     /// Silence after which the peer is sent a ping. Default: 30 s.
     pub ping: Option<Duration>,
+    /// Silence after a ping after which the connection is given up. Default: none, `idle` is enough.
+    pub pong: Option<Duration>,
     /// Silence after which the connection is given up, pongs being noise. Default: 60 s.
     pub idle: Option<Duration>,
     /// From the first header of a message to its last byte. Default: 60 s.
@@ -55,6 +57,7 @@ impl Default for Timeouts {
         Self {
             handshake: Some(Duration::from_secs(10)),
             ping: Some(Duration::from_secs(30)),
+            pong: None,
             idle: Some(Duration::from_secs(60)),
             message: Some(Duration::from_secs(60)),
             close: Duration::from_secs(5),
@@ -69,6 +72,8 @@ impl Default for Timeouts {
 pub enum Deadline {
     /// The opening handshake took too long.
     Handshake,
+    /// A ping was not answered, by a pong or anything else.
+    Pong,
     /// Nothing was heard from the peer, not even an answer to a ping.
     Idle,
     /// A message was begun and not finished.
@@ -83,6 +88,7 @@ impl fmt::Display for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Handshake => "opening handshake",
+            Self::Pong => "ping not answered",
             Self::Idle => "nothing heard from the peer",
             Self::Message => "unfinished message",
             Self::Close => "closing handshake",
@@ -129,6 +135,12 @@ impl<T> Connection<T> {
                 let pinged = self.flags.has(Flags::PINGED);
                 // While a ping is unanswered there is nothing to do, but a look to take: an answer
                 // does not touch the deadline.
+                let pong_at = match (timeouts.ping, timeouts.pong) {
+                    (Some(ping), Some(pong)) if pinged => {
+                        self.heard_at.after(ping.saturating_add(pong))
+                    }
+                    _ => Tick::NEVER,
+                };
                 let (ping_at, look_at) = match timeouts.ping {
                     None => (Tick::NEVER, Tick::NEVER),
                     Some(ping) if pinged => (Tick::NEVER, now.after(ping)),
@@ -137,13 +149,14 @@ impl<T> Connection<T> {
                     }
                 };
                 expired(Deadline::Idle, idle_at)
+                    .or_else(|| expired(Deadline::Pong, pong_at))
                     .or_else(|| expired(Deadline::Lifetime, lifetime_at))
                     .or_else(|| expired(Deadline::Message, message_at))
                     .or_else(|| (timer_at <= now).then_some(Due::Timer))
                     .or_else(|| (ping_at <= now).then_some(Due::Ping))
                     .unwrap_or_else(|| {
                         let at = idle_at.min(lifetime_at).min(message_at).min(timer_at);
-                        Due::Later(at.min(ping_at).min(look_at))
+                        Due::Later(at.min(ping_at).min(pong_at).min(look_at))
                     })
             }
             Phase::CloseSent(_) | Phase::Ending | Phase::Lingering => {
@@ -200,6 +213,16 @@ mod tests {
         assert_eq!(pinged.due(Tick(41), &limits, 0), Due::Expired(Deadline::Idle));
     }
 
+    #[test]
+    fn an_unanswered_ping_has_a_limit_of_its_own() {
+        let limits = Timeouts { pong: Some(Duration::from_secs(2)), ..timeouts(Some(1), Some(60)) };
+        let pinged = open(0, Flags::PINGED);
+        assert!(matches!(pinged.due(Tick(8), &limits, 0), Due::Later(at) if at <= Tick(13)));
+        assert_eq!(pinged.due(Tick(13), &limits, 0), Due::Expired(Deadline::Pong));
+        let answered = open(10, Flags::default());
+        assert!(matches!(answered.due(Tick(13), &limits, 0), Due::Later(_)));
+    }
+
     /// Its answer does not touch the deadline, so a pinged connection has to be looked at again.
     #[test]
     fn pings_go_on_without_any_other_limit() {
@@ -213,6 +236,7 @@ mod tests {
         let limits = Timeouts {
             handshake: Some(Duration::MAX),
             ping: Some(Duration::MAX),
+            pong: Some(Duration::MAX),
             idle: Some(Duration::MAX),
             message: Some(Duration::MAX),
             close: Duration::MAX,

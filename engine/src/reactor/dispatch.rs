@@ -119,7 +119,7 @@ impl<A: App> Core<A> {
                         let code = CloseCode::POLICY_VIOLATION;
                         turn.terminate(key, cause, code, "message took too long");
                     }
-                    Deadline::Idle => {
+                    Deadline::Idle | Deadline::Pong => {
                         turn.terminate(key, cause, CloseCode::GOING_AWAY, "nothing heard");
                     }
                     Deadline::Lifetime => {
