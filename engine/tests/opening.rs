@@ -257,7 +257,8 @@ impl Handler for Library {
 }
 
 fn a_long_response_to_a_slow_reader(driver: DriverKind) {
-    let server = serve(driver, Library);
+    let timeouts = Timeouts { close: PATIENCE, ..Timeouts::default() };
+    let server = serve_with(driver, Library, |builder| builder.timeouts(timeouts));
     let mut client = Client::connect_narrow(server.address(), 4096);
     client.send_bytes(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     server.until("the socket is full", |counts| counts.blocked_sends > 0);
