@@ -16,13 +16,13 @@ pub use self::{
     driver::DriverKind,
     error::Error,
     protocol::{
-        CloseCode, Limits,
+        CloseCode, Limits, Message,
         handshake::{Acceptance, OriginPattern, OriginPolicy, Response},
     },
     reactor::Snapshot,
     server::{
-        Conn, ConnId, Connections, Handler, ListenAddr, Message, Remote, RemoteError, Report,
-        Request, Running, Server, ServerBuilder, Shutdown, TcpOptions, Ticket, Upgrade,
+        Conn, ConnId, Connections, Handler, ListenAddr, Remote, RemoteError, Report, Request,
+        Running, Server, ServerBuilder, Shutdown, TcpOptions, Ticket, Upgrade,
     },
 };
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use throng::protocol::{
     Assembler, CloseCode, CloseFrame, Decoder, Event, FrameHeader, Incoming, Limits, MaskingKey,
-    Opcode,
+    Message, Opcode,
     ProtocolError::{self, *},
     Role, Rsv, append_frame, frame_header, fuzz,
 };
@@ -24,8 +24,8 @@ enum Said {
 impl Said {
     fn new(incoming: Incoming<'_>) -> Self {
         match incoming {
-            Incoming::Text(text) => Self::Text(text.to_owned()),
-            Incoming::Binary(bytes) => Self::Binary(bytes.to_vec()),
+            Incoming::Message(Message::Text(text)) => Self::Text(text.to_owned()),
+            Incoming::Message(Message::Binary(bytes)) => Self::Binary(bytes.to_vec()),
             Incoming::Extended { opcode, rsv, payload } => {
                 assert_eq!(rsv, Rsv::RSV1);
                 Self::Compressed(opcode, payload.to_vec())

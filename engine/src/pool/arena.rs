@@ -30,10 +30,10 @@ impl Arena {
     /// Takes `len` bytes at the end to be written by the caller, or `None` if it is too full.
     #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Option<&mut [u8]> {
-        let end = self.filled.checked_add(len).filter(|&end| end <= self.region.len())?;
-        let range = self.filled..end;
-        self.filled = end;
-        Some(self.region.slice_mut(range))
+        let free = self.filled..self.region.len();
+        let room = self.region.slice_mut(free).get_mut(..len)?;
+        self.filled += len;
+        Some(room)
     }
 
     /// What was appended in `range`.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   text, binary           continuation, final
-//!   ────────────▶ message ─────────────────────▶ Incoming::Text, Binary or Extended
+//!   ────────────▶ message ─────────────────────▶ Incoming::Message or Extended
 //!                  │   ▲
 //!                  └───┘ continuation
 //!
@@ -14,6 +14,7 @@ use super::{
     error::ProtocolError,
     header::{FrameHeader, Rsv},
     limits::Limits,
+    message::Message,
     opcode::Opcode,
     utf8::{self, Utf8Validator},
 };
@@ -21,10 +22,8 @@ use super::{
 /// What the peer said: a whole message, or a control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// A text message.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
+    /// A message.
+    Message(Message<'a>),
     /// A message with reserved bits, for the extension that owns them to transform. Text is not known
     /// to be UTF-8 before that.
     Extended {
@@ -56,8 +55,8 @@ impl<'a> Incoming<'a> {
             Opcode::Text | Opcode::Binary if !rsv.is_empty() => {
                 Ok(Self::Extended { opcode, rsv, payload })
             }
-            Opcode::Text => utf8::validate(payload).map(Self::Text),
-            Opcode::Binary => Ok(Self::Binary(payload)),
+            Opcode::Text => utf8::validate(payload).map(|text| Self::Message(Message::Text(text))),
+            Opcode::Binary => Ok(Self::Message(Message::Binary(payload))),
             Opcode::Ping => Ok(Self::Ping(payload)),
             Opcode::Pong => Ok(Self::Pong(payload)),
             Opcode::Close => CloseFrame::parse(payload).map(Self::Close),
@@ -73,7 +72,7 @@ impl<'a> Incoming<'a> {
 /// one; a control frame's payload is kept here. After an error the connection is to be failed.
 #[derive(Clone, Debug, Default)]
 pub struct Assembler {
-    message: Option<Message>,
+    begun: Option<Begun>,
     frame: Option<Frame>,
     /// At the beginning of a text whenever no text message has begun.
     utf8: Utf8Validator,
@@ -82,7 +81,7 @@ pub struct Assembler {
 
 /// A message that has begun.
 #[derive(Clone, Copy, Debug)]
-struct Message {
+struct Begun {
     opcode: Opcode,
     rsv: Rsv,
     frame_count: u32,
@@ -122,13 +121,13 @@ impl Assembler {
         message: &mut Vec<u8>,
     ) -> Result<(), ProtocolError> {
         assert!(self.frame.is_none(), "`finish` the last frame before the next one starts");
-        let begun = match (header.opcode, &mut self.message) {
+        let begun = match (header.opcode, &mut self.begun) {
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 return Err(ProtocolError::ExpectedContinuation);
             }
             (Opcode::Text | Opcode::Binary, vacant @ None) => {
                 message.clear();
-                vacant.insert(Message::new(header.opcode, header.rsv))
+                vacant.insert(Begun::new(header.opcode, header.rsv))
             }
             (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
             (Opcode::Continuation, Some(begun)) => begun,
@@ -156,7 +155,7 @@ impl Assembler {
         if let Frame::Control(_) = self.frame.expect(NOT_STARTED) {
             return self.control.push(payload);
         }
-        if self.message.is_some_and(Message::is_plain_text) {
+        if self.begun.is_some_and(Begun::is_plain_text) {
             self.utf8.push(payload)?;
         }
         message.extend_from_slice(payload);
@@ -181,8 +180,8 @@ impl Assembler {
             }
             Frame::Data { fin: false } => Ok(None),
             Frame::Data { fin: true } => {
-                let Message { opcode, rsv, .. } =
-                    self.message.take().expect("a data frame starts or continues one");
+                let Begun { opcode, rsv, .. } =
+                    self.begun.take().expect("a data frame starts or continues one");
                 Incoming::new(opcode, rsv, message).map(Some)
             }
         }
@@ -201,16 +200,16 @@ impl Assembler {
 
     /// Whether neither a frame nor a message has begun.
     pub fn is_idle(&self) -> bool {
-        self.frame.is_none() && self.message.is_none()
+        self.frame.is_none() && self.begun.is_none()
     }
 
     /// Whether a message has begun and not yet ended: the next data frame has to continue it.
     pub fn is_mid_message(&self) -> bool {
-        self.message.is_some()
+        self.begun.is_some()
     }
 }
 
-impl Message {
+impl Begun {
     fn new(opcode: Opcode, rsv: Rsv) -> Self {
         Self { opcode, rsv, frame_count: 0, len: 0 }
     }

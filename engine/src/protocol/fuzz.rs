@@ -125,8 +125,7 @@ impl Setup {
 impl Said {
     fn new(incoming: Incoming<'_>) -> Self {
         let (opcode, rsv, payload) = match incoming {
-            Incoming::Text(text) => (Opcode::Text, Rsv::NONE, text.as_bytes()),
-            Incoming::Binary(payload) => (Opcode::Binary, Rsv::NONE, payload),
+            Incoming::Message(message) => (message.opcode(), Rsv::NONE, message.as_bytes()),
             Incoming::Extended { opcode, rsv, payload } => (opcode, rsv, payload),
             Incoming::Ping(payload) => (Opcode::Ping, Rsv::NONE, payload),
             Incoming::Pong(payload) => (Opcode::Pong, Rsv::NONE, payload),

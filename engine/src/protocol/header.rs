@@ -256,16 +256,16 @@ fn array_at<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
     bytes.get(index..)?.first_chunk().copied()
 }
 
-const FIN: u8 = 0x80;
+pub(super) const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0F;
 const MASKED: u8 = 0x80;
 const SHORT_LEN: u8 = 0x7F;
 /// Longest length that fits in byte 1; a control frame's has to.
 const SHORT_LEN_MAX: u8 = FrameHeader::CONTROL_LEN_MAX as u8;
 /// The length is in the two bytes that follow.
-const LEN_IN_2: u8 = 126;
+pub(super) const LEN_IN_2: u8 = 126;
 /// The length is in the eight bytes that follow.
-const LEN_IN_8: u8 = 127;
+pub(super) const LEN_IN_8: u8 = 127;
 /// Longest lengths that fit in no further byte, and in two.
 const LEN_IN_0_MAX: u16 = SHORT_LEN_MAX as u16;
 const LEN_IN_2_MAX: u64 = u16::MAX as u64;

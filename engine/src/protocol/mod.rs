@@ -34,7 +34,7 @@
 //!                 continue;
 //!             }
 //!             let (opcode, payload) = match assembler.finish(&message)? {
-//!                 Some(Incoming::Text(text)) => (Opcode::Text, text.as_bytes()),
+//!                 Some(Incoming::Message(message)) => (message.opcode(), message.as_bytes()),
 //!                 Some(Incoming::Ping(payload)) => (Opcode::Pong, payload),
 //!                 _ => continue,
 //!             };
@@ -66,7 +66,9 @@ pub mod handshake;
 mod header;
 mod limits;
 mod mask;
+mod message;
 mod opcode;
+mod plain;
 pub mod utf8;
 
 pub use self::{
@@ -79,5 +81,10 @@ pub use self::{
     header::{EncodedHeader, FrameHeader, Role, Rsv},
     limits::Limits,
     mask::MaskingKey,
+    message::Message,
     opcode::Opcode,
+};
+pub(crate) use self::{
+    encoder::{frame_len, write_frame},
+    plain::plain_message,
 };

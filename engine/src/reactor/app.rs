@@ -1,18 +1,25 @@
 //! The one call upward: what a reactor tells whoever uses it.
 
-use std::any::Any;
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use super::Turn;
 use crate::{
     conn::CloseCause,
     pool::Key,
-    protocol::handshake::{AcceptKey, Acceptance, Request, Response},
+    protocol::{
+        Message,
+        handshake::{AcceptKey, Acceptance, Request, Response},
+    },
 };
 
 /// What a server, or a client, makes of its connections' events.
 ///
 /// Callbacks get the [`Turn`], through which they reach every connection of the reactor. They never
-/// run inside one another: what a callback does to a connection takes effect after it returned.
+/// run inside one another: what a callback does to a connection takes effect after it returned. Each
+/// may panic: the reactor runs them with a [`net`] below.
 pub(crate) trait App {
     /// What each connection carries for the application.
     type Data: Default;
@@ -23,40 +30,27 @@ pub(crate) trait App {
         turn: &mut Turn<'_, Self::Data>,
         key: Key,
         request: &Request<'_>,
-    ) -> Result<Verdict, Panicked>;
+    ) -> Verdict;
 
     /// The opening handshake is done.
-    fn on_open(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key) -> Result<(), Panicked>;
+    fn on_open(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key);
 
-    /// Something arrived on an open connection.
-    fn on_event(
-        &mut self,
-        turn: &mut Turn<'_, Self::Data>,
-        key: Key,
-        event: AppEvent<'_>,
-    ) -> Result<(), Panicked>;
+    /// A message arrived on an open connection.
+    fn on_message(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, message: Message<'_>);
+
+    /// Something else arrived on an open connection, or became of it.
+    fn on_event(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, event: AppEvent<'_>);
 
     /// A connection that was open is no longer.
-    fn on_close(
-        &mut self,
-        turn: &mut Turn<'_, Self::Data>,
-        key: Key,
-        cause: CloseCause,
-    ) -> Result<(), Panicked>;
+    fn on_close(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, cause: CloseCause);
 
     /// Another thread sent this to the reactor.
-    fn on_command(
-        &mut self,
-        turn: &mut Turn<'_, Self::Data>,
-        command: Box<dyn Any + Send>,
-    ) -> Result<(), Panicked>;
+    fn on_command(&mut self, turn: &mut Turn<'_, Self::Data>, command: Box<dyn Any + Send>);
 }
 
-/// What arrived on an open connection, or became of it.
+/// What arrived on an open connection that is no message, or became of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AppEvent<'a> {
-    Text(&'a str),
-    Binary(&'a [u8]),
     Ping(&'a [u8]),
     Pong(&'a [u8]),
     /// All output has left after the high-water mark had been passed.
@@ -76,6 +70,16 @@ pub(crate) enum Verdict {
     Defer(AcceptKey),
 }
 
+/// Runs callbacks, one or many. A panic ends here.
+///
+/// The application may be left in a state that the panic interrupted. That is the bargain: one that
+/// cannot live with it should catch its own panics. The reactor's own state is whole whenever a
+/// callback runs.
+#[inline]
+pub(super) fn net<R>(callbacks: impl FnOnce() -> R) -> Result<R, Panicked> {
+    catch_unwind(AssertUnwindSafe(callbacks)).map_err(|_| Panicked)
+}
+
 /// A callback panicked; the panic was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Panicked;
+pub(super) struct Panicked;

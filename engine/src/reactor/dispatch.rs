@@ -1,8 +1,6 @@
 //! A completion, to the connection it concerns, to the application.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::{Accepted, App, AppEvent, Command, Core, Panicked, Turn};
+use super::{Accepted, App, AppEvent, Command, Core, Panicked, Turn, net};
 use crate::{
     conn::{CloseCause, Connection, Deadline, Due, Flags, Phase},
     driver::{Completion, Op},
@@ -23,7 +21,7 @@ impl<A: App> Core<A> {
                 self.table.counters.accepted.add(1);
                 let now = self.table.now;
                 // Making the application's data is its own affair, and may panic.
-                let Ok(mut connection) = catch_unwind(|| Connection::new(now)) else {
+                let Ok(mut connection) = net(|| Connection::new(now)) else {
                     self.table.counters.panics.add(1);
                     return self.accepted.push(Accepted::Discard(socket));
                 };
@@ -77,7 +75,7 @@ impl<A: App> Core<A> {
             Command::Close { key, code, reason } => turn.close(key, code, &reason),
             Command::Abort { key } => turn.abort(key, CloseCause::Aborted),
             Command::App(command) => {
-                if self.app.on_command(&mut turn, command).is_err() {
+                if net(|| self.app.on_command(&mut turn, command)).is_err() {
                     tracing::error!("a command panicked");
                     self.table.counters.panics.add(1);
                 }
@@ -101,7 +99,7 @@ impl<A: App> Core<A> {
             }
             Due::Timer => {
                 conn_of(&mut turn, key, Connection::take_timer);
-                let outcome = self.app.on_event(&mut turn, key, AppEvent::Timer);
+                let outcome = net(|| self.app.on_event(&mut turn, key, AppEvent::Timer));
                 self.survive(key, outcome, arena);
             }
             Due::Expired(deadline) => {
@@ -162,7 +160,7 @@ impl<A: App> Core<A> {
         self.table.mark_dirty(key);
         if drained && open {
             let mut turn = Turn { table: &mut self.table, arena };
-            let outcome = self.app.on_event(&mut turn, key, AppEvent::Drain);
+            let outcome = net(|| self.app.on_event(&mut turn, key, AppEvent::Drain));
             self.survive(key, outcome, arena);
         }
     }
@@ -196,7 +194,7 @@ impl<A: App> Core<A> {
             self.table.give_back_inbound(inbound);
         }
         // The application's data may panic as it is dropped; that is nobody else's concern.
-        if catch_unwind(AssertUnwindSafe(|| drop(connection))).is_err() {
+        if net(|| drop(connection)).is_err() {
             self.table.counters.panics.add(1);
         }
     }
@@ -227,7 +225,7 @@ impl<A: App> Core<A> {
         while let Some((key, cause)) = self.table.ended.pop() {
             self.table.counters.closed.add(1);
             let mut turn = Turn { table: &mut self.table, arena };
-            if self.app.on_close(&mut turn, key, cause).is_err() {
+            if net(|| self.app.on_close(&mut turn, key, cause)).is_err() {
                 self.table.counters.panics.add(1);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Accepted, App, Reactor,
-    table::{Dirty, Output},
+    table::{Dirty, NOBODY, Output},
 };
 use crate::{
     conn::{Connection, Flags, Phase, Piece},
@@ -16,6 +16,7 @@ impl<D: Driver, A: App, C> Reactor<D, A, C> {
             self.flush_ops();
         }
         let table = &mut self.core.table;
+        table.speaker = NOBODY;
         while let Some(Dirty { key, output }) = table.dirty.pop() {
             let Some(conn) = table.connections.get_mut(key) else { continue };
             conn.dirty = 0;

@@ -1,11 +1,11 @@
 //! Received bytes, to frames, to callbacks: up to the connection's share of a turn.
 
-use super::{App, AppEvent, Core, Panicked, Turn};
+use super::{App, AppEvent, Core, Panicked, Turn, net};
 use crate::{
     conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::Op,
     pool::{Arena, Key},
-    protocol::{CloseCode, Incoming, Opcode, handshake::Response},
+    protocol::{CloseCode, Incoming, Message, Opcode, Role, handshake::Response, plain_message},
 };
 
 impl<A: App> Core<A> {
@@ -100,8 +100,15 @@ impl<A: App> Core<A> {
         mut input: &mut [u8],
         arena: &mut Arena,
     ) -> usize {
-        let mut frames_left = self.config.turn_frames_max;
-        while frames_left > 0 && !input.is_empty() && phase.is_live() {
+        let mut share = self.config.turn_frames_max;
+        while share > 0 && !input.is_empty() && phase.is_live() {
+            if inbound.is_none() && phase == Phase::Open {
+                self.messages(key, None, &mut input, &mut share, arena);
+                phase = self.phase_of(key);
+                if share == 0 || input.is_empty() || !phase.is_live() {
+                    break;
+                }
+            }
             let (table, limits) = (&mut self.table, &self.config.limits);
             let event = match &mut inbound {
                 None => match whole_frame(&mut input, table.role, limits) {
@@ -112,25 +119,23 @@ impl<A: App> Core<A> {
                     }
                     Err(error) => Err(Refusal::Protocol(error)),
                 },
-                Some(inbound) => {
-                    match inbound.poll(&mut input, table.now, limits, &mut table.pool) {
-                        Ok(Some(event)) => Ok(event),
-                        Ok(None) => break,
-                        Err(refusal) => Err(refusal),
-                    }
-                }
+                Some(half) => match half.poll(&mut input, table.now, limits, &mut table.pool) {
+                    Ok(Some(event)) => Ok(event),
+                    Ok(None) => break,
+                    Err(refusal) => Err(refusal),
+                },
             };
-            frames_left -= 1;
             match event {
+                Ok(Incoming::Message(message)) if phase == Phase::Open => {
+                    self.messages(key, Some(message), &mut input, &mut share, arena);
+                }
                 Ok(event) => {
-                    let mut turn = Turn { table, arena };
-                    if incoming(&mut self.app, &mut turn, key, phase, event).is_err() {
-                        self.survive(key, Err(Panicked), arena);
-                    }
+                    share -= 1;
+                    self.event(key, phase, event, arena);
                 }
                 Err(refusal) => self.refuse(key, refusal, arena),
             }
-            if inbound.as_ref().is_some_and(|inbound| inbound.is_idle()) {
+            if inbound.as_ref().is_some_and(|half| half.is_idle()) {
                 self.table.give_back_inbound(inbound.take().expect("just seen"));
             }
             phase = self.phase_of(key);
@@ -144,6 +149,67 @@ impl<A: App> Core<A> {
             }
         }
         if phase.is_live() { input.len() } else { 0 }
+    }
+
+    /// Hands on a message, and then the plain ones at the front of `input`, of which most input
+    /// consists. The connection is open, and has nothing half received.
+    ///
+    /// One net for all of them, and one place from which the callback is called: so it, and the
+    /// answer that it sends, become part of the loop.
+    #[inline]
+    fn messages(
+        &mut self,
+        key: Key,
+        first: Option<Message<'_>>,
+        input: &mut &mut [u8],
+        share: &mut usize,
+        arena: &mut Arena,
+    ) {
+        let Self { app, table, config, .. } = self;
+        let (is_server, len_max) = (table.role == Role::Server, config.limits.message_len_max);
+        let share_before = *share;
+        let outcome = net(|| {
+            let mut turn = Turn { table, arena };
+            let mut next = first;
+            while *share > 0 {
+                if next.is_none() && is_server {
+                    next = plain_message(input, len_max)?;
+                }
+                let Some(message) = next.take() else { break };
+                *share -= 1;
+                app.on_message(&mut turn, key, message);
+                if !turn.is_open(key) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        self.table.counters.messages_in.add((share_before - *share) as u64);
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.refuse(key, Refusal::Protocol(error), arena),
+            Err(Panicked) => self.survive(key, Err(Panicked), arena),
+        }
+    }
+
+    /// Hands on what is no message, and does what the protocol asks for by itself.
+    fn event(&mut self, key: Key, phase: Phase, event: Incoming<'_>, arena: &mut Arena) {
+        let mut turn = Turn { table: &mut self.table, arena };
+        let event = match event {
+            Incoming::Close(frame) => return turn.peer_closed(key, frame),
+            // After our Close only the peer's counts (§1.4).
+            _ if phase != Phase::Open => return,
+            Incoming::Ping(payload) => {
+                turn.control(key, Opcode::Pong, payload);
+                AppEvent::Ping(payload)
+            }
+            Incoming::Pong(payload) => AppEvent::Pong(payload),
+            Incoming::Message(_) | Incoming::Extended { .. } => {
+                unreachable!("messages go another way, and no extension was negotiated")
+            }
+        };
+        let outcome = net(|| self.app.on_event(&mut turn, key, event));
+        self.survive(key, outcome, arena);
     }
 
     /// Keeps bytes that nobody can look at yet.
@@ -180,35 +246,4 @@ impl<A: App> Core<A> {
             }
         }
     }
-}
-
-/// Hands one event to the application, and does what the protocol asks for by itself.
-#[inline]
-fn incoming<A: App>(
-    app: &mut A,
-    turn: &mut Turn<'_, A::Data>,
-    key: Key,
-    phase: Phase,
-    event: Incoming<'_>,
-) -> Result<(), Panicked> {
-    match event {
-        Incoming::Close(frame) => turn.peer_closed(key, frame),
-        // After our Close only the peer's counts (§1.4).
-        _ if phase != Phase::Open => {}
-        Incoming::Text(text) => {
-            turn.table.counters.messages_in.add(1);
-            return app.on_event(turn, key, AppEvent::Text(text));
-        }
-        Incoming::Binary(bytes) => {
-            turn.table.counters.messages_in.add(1);
-            return app.on_event(turn, key, AppEvent::Binary(bytes));
-        }
-        Incoming::Ping(payload) => {
-            turn.control(key, Opcode::Pong, payload);
-            return app.on_event(turn, key, AppEvent::Ping(payload));
-        }
-        Incoming::Pong(payload) => return app.on_event(turn, key, AppEvent::Pong(payload)),
-        Incoming::Extended { .. } => unreachable!("no extension was negotiated"),
-    }
-    Ok(())
 }

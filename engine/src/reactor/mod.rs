@@ -31,14 +31,17 @@ mod tests;
 use std::{io, sync::Arc, time::Duration};
 
 pub use self::counters::Snapshot;
-use self::drain::Draining;
 pub(crate) use self::{
-    app::{App, AppEvent, Panicked, Verdict},
+    app::{App, AppEvent, Verdict},
     clock::{Clock, MonotonicClock},
     counters::Counters,
     mailbox::{Command, Decision, Drain, Mailbox, Postbox, Undelivered, mailbox},
     opening::HEADER_COUNT_MAX,
     table::{Table, Turn},
+};
+use self::{
+    app::{Panicked, net},
+    drain::Draining,
 };
 use crate::{
     config::Config,

@@ -1,6 +1,6 @@
 //! The opening handshake: a request head, to the application, to its answer (RFC 6455 §4.2).
 
-use super::{App, Core, Decision, Panicked, Turn, Verdict};
+use super::{App, Core, Decision, Panicked, Turn, Verdict, net};
 use crate::{
     conn::{CloseCause, Phase},
     pool::{Arena, Key},
@@ -75,7 +75,7 @@ impl<A: App> Core<A> {
         let head_only = request.method() == "HEAD";
         let request = request.with_body(&after[..body_len]);
         let mut turn = Turn { table: &mut self.table, arena };
-        let verdict = match self.app.on_request(&mut turn, key, &request) {
+        let verdict = match net(|| self.app.on_request(&mut turn, key, &request)) {
             Ok(verdict) => verdict,
             Err(Panicked) => {
                 self.table.counters.panics.add(1);
@@ -143,7 +143,7 @@ impl<A: App> Core<A> {
         self.table.counters.opened.add(1);
         let mut turn = Turn { table: &mut self.table, arena };
         turn.send_raw(key, &answer);
-        let outcome = self.app.on_open(&mut turn, key);
+        let outcome = net(|| self.app.on_open(&mut turn, key));
         self.survive(key, outcome, arena);
         self.schedule(key);
         self.is_live(key)

@@ -12,7 +12,9 @@ use crate::{
     },
     driver::{Op, Payload},
     pool::{Arena, BufferPool, Exhausted, Key, Slab},
-    protocol::{CloseCode, CloseFrame, ClosePayload, Opcode, Role, frame_header},
+    protocol::{
+        CloseCode, CloseFrame, ClosePayload, Opcode, Role, frame_header, frame_len, write_frame,
+    },
 };
 
 /// Everything that one reactor keeps.
@@ -27,6 +29,9 @@ pub(crate) struct Table<T> {
     pub(crate) role: Role,
     /// Connections with something to say at the end of the turn.
     pub(super) dirty: Vec<Dirty>,
+    /// Who corked a message last, as an index of `dirty`: it is open, and may go on without more ado.
+    /// Forgotten when it no longer is, and in `flush`. [`NOBODY`] finds nobody.
+    pub(super) speaker: usize,
     /// What else to ask of the driver, in order, before the output.
     pub(super) ops: Vec<(Op, Key)>,
     /// Connections that ended, whose `on_close` is due.
@@ -44,6 +49,9 @@ pub(super) struct Dirty {
     pub(super) key: Key,
     pub(super) output: Output,
 }
+
+/// The index of nobody in the list of those with something to say.
+pub(super) const NOBODY: usize = usize::MAX;
 
 /// Output of this turn. When a connection has an outbox this is `Nothing`.
 #[derive(Debug, Default)]
@@ -97,6 +105,7 @@ impl<T: Default> Table<T> {
             now: Tick::default(),
             role,
             dirty: Vec::new(),
+            speaker: NOBODY,
             ops: Vec::new(),
             ended: Vec::new(),
             unfinished: VecDeque::new(),
@@ -190,24 +199,64 @@ impl<T> Table<T> {
 
 impl<T> Turn<'_, T> {
     /// Sends a message, unless the connection is not open or its send queue is full.
-    #[inline]
+    #[inline(always)] // into the callback, where the kind of the message is often known
     pub(crate) fn send(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
+        let len = frame_len(payload.len());
+        let Some(frame) = self.cork(key, len) else {
+            return self.send_behind(key, opcode, payload);
+        };
+        write_frame(frame, opcode, payload);
+        let counters = &self.table.counters;
+        counters.messages_out.add(1);
+        counters.bytes_out.add(len as u64);
+        Sent::Queued
+    }
+
+    /// Room for a frame of `len` bytes behind this turn's output of the connection: the common case.
+    /// `None`: it is not open, or something waits, or the arena is full.
+    #[inline(always)]
+    fn cork(&mut self, key: Key, len: usize) -> Option<&mut [u8]> {
+        let Table { dirty, speaker, .. } = &mut *self.table;
+        // Most answers of a turn come from one connection after another: nothing is looked up as long
+        // as it is the same one.
+        if let Some(Dirty { key: speaking, output: Output::Corked(range) }) =
+            dirty.get_mut(*speaker)
+            && *speaking == key
+            && range.end == self.arena.filled()
+        {
+            let room = self.arena.take(len)?;
+            range.end += len;
+            return Some(room);
+        }
+        self.begin_to_speak(key, len)
+    }
+
+    /// The same, for whom it has to be looked up.
+    fn begin_to_speak(&mut self, key: Key, len: usize) -> Option<&mut [u8]> {
+        let Table { connections, dirty, speaker, .. } = &mut *self.table;
+        let conn = connections.get_mut(key)?;
+        if conn.phase != Phase::Open || conn.outbox.is_some() {
+            return None;
+        }
+        let entry = dirty_entry(dirty, conn, key);
+        let room = entry.output.cork(self.arena, len)?;
+        *speaker = conn.dirty as usize - 1;
+        Some(room)
+    }
+
+    /// Whether messages can be sent and are handed on.
+    #[inline]
+    pub(super) fn is_open(&self, key: Key) -> bool {
+        let table = &*self.table;
+        table.dirty.get(table.speaker).is_some_and(|speaker| speaker.key == key)
+            || table.connections.get(key).is_some_and(|conn| conn.phase == Phase::Open)
+    }
+
+    /// Sends a message behind what waits.
+    #[cold]
+    fn send_behind(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
         let header = frame_header(opcode, payload.len());
         let len = header.len() + payload.len();
-        let Table { connections, dirty, counters, .. } = &mut *self.table;
-        if let Some(conn) = connections.get_mut(key)
-            && conn.phase == Phase::Open
-            && conn.outbox.is_none()
-        {
-            // The common case: nothing waits, and the arena has room behind this turn's output.
-            let entry = dirty_entry(dirty, conn, key);
-            if let Some(room) = entry.output.cork(self.arena, len) {
-                header.write_to(room).copy_from_slice(payload);
-                counters.messages_out.add(1);
-                counters.bytes_out.add(len as u64);
-                return Sent::Queued;
-            }
-        }
         match self.admit(key, len) {
             Sent::Queued => {}
             refused => return refused,
@@ -273,6 +322,7 @@ impl<T> Turn<'_, T> {
             return;
         }
         conn.phase = Phase::CloseSent(code);
+        self.table.speaker = NOBODY;
         conn.opened_at = self.table.now;
         self.table.review_deadline(key);
         self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
@@ -322,6 +372,7 @@ impl<T> Turn<'_, T> {
             return;
         }
         conn.phase = Phase::Dead;
+        self.table.speaker = NOBODY;
         if let Some(mut outbox) = conn.outbox.take() {
             outbox.release(&mut self.table.pool);
         }
@@ -346,6 +397,7 @@ impl<T> Turn<'_, T> {
         }
         conn.phase = Phase::Ending;
         conn.opened_at = self.table.now;
+        self.table.speaker = NOBODY;
         if conn.flags.has(Flags::PAUSED) {
             // What still arrives is read and thrown away, so that the peer can get to its end.
             conn.flags.remove(Flags::PAUSED);

@@ -4,11 +4,11 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Message, Remote};
+use super::Remote;
 use crate::{
     conn::{CloseCause, Phase, Sent},
     pool::Key,
-    protocol::{CloseCode, Opcode, Rsv, append_frame},
+    protocol::{CloseCode, Message, Opcode, Rsv, append_frame},
     reactor::Turn,
 };
 

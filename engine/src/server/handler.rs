@@ -2,8 +2,11 @@
 
 use std::any::Any;
 
-use super::{Conn, Connections, Message, Request, Upgrade};
-use crate::{conn::CloseCause, protocol::handshake::Response};
+use super::{Conn, Connections, Request, Upgrade};
+use crate::{
+    conn::CloseCause,
+    protocol::{Message, handshake::Response},
+};
 
 /// An application: one value of it a reactor, built on that reactor's thread.
 ///

@@ -6,7 +6,6 @@ mod builder;
 mod handle;
 mod handler;
 mod listener;
-mod message;
 mod remote;
 mod request;
 #[cfg(any(test, fuzzing))]
@@ -28,7 +27,6 @@ pub use self::{
     handle::{Conn, ConnId, Connections},
     handler::Handler,
     listener::{ListenAddr, TcpOptions},
-    message::Message,
     remote::{Remote, RemoteError, Shutdown},
     request::{Request, Ticket, Upgrade},
 };

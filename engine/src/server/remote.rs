@@ -2,10 +2,10 @@
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
-use super::{ConnId, Message, handle::frame};
+use super::{ConnId, handle::frame};
 use crate::{
     protocol::{
-        CloseCode,
+        CloseCode, Message,
         handshake::{Acceptance, Response},
     },
     reactor::{Command, Counters, Drain, Postbox, Snapshot, Undelivered},

@@ -6,8 +6,8 @@ use super::{PANIC, REQUEST};
 use crate::{
     driver::sim::{Dice, Network, Peer},
     protocol::{
-        Assembler, CloseCode, CloseFrame, Decoder, Event, Incoming, Limits, MaskingKey, Opcode,
-        Role, Rsv, append_frame,
+        Assembler, CloseCode, CloseFrame, Decoder, Event, Incoming, Limits, MaskingKey, Message,
+        Opcode, Role, Rsv, append_frame,
     },
 };
 
@@ -148,7 +148,7 @@ impl Actor {
                 continue;
             }
             let pong = match self.assembler.finish(&self.message).expect("as above") {
-                Some(Incoming::Binary(message)) => {
+                Some(Incoming::Message(Message::Binary(message))) => {
                     assert_eq!(self.close_code, None, "nothing follows a Close");
                     assert_eq!(self.owed.pop_front().as_deref(), Some(message), "in order");
                     None

@@ -12,7 +12,7 @@ mod stories;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use super::{Application, Conn, Handler, Message, Remote, remote::Link};
+use super::{Application, Conn, Handler, Remote, remote::Link};
 use crate::{
     config::Config,
     conn::CloseCause,
@@ -20,7 +20,7 @@ use crate::{
         Settings, Waker,
         sim::{Faults, Network, Sim},
     },
-    protocol::{MaskingKey, Opcode, Role, Rsv, append_frame, handshake::OriginPolicy},
+    protocol::{MaskingKey, Message, Opcode, Role, Rsv, append_frame, handshake::OriginPolicy},
     reactor::{Clock, Counters, Reactor, Table, mailbox},
 };
 

@@ -1,6 +1,6 @@
-//! A message, as applications see it.
+//! A message, as applications see it (RFC 6455 §5.6).
 
-use crate::protocol::Opcode;
+use super::opcode::Opcode;
 
 /// A whole message: text that is valid UTF-8, or bytes (RFC 6455 §5.6).
 ///
@@ -16,6 +16,7 @@ pub enum Message<'a> {
 
 impl<'a> Message<'a> {
     /// Its bytes, whichever kind it is.
+    #[inline]
     pub fn as_bytes(self) -> &'a [u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
@@ -34,6 +35,7 @@ impl<'a> Message<'a> {
     }
 
     /// The opcode of its frame.
+    #[inline]
     pub fn opcode(self) -> Opcode {
         match self {
             Self::Text(_) => Opcode::Text,
