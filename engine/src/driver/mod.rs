@@ -28,7 +28,7 @@
 //!   known before it can be sent to again: when `next` says `None`, the fate of all that was submitted
 //!   before `wait` is told; where the reactor flushes after each completion, `Unsent` comes before all
 //!   others, and no flush happens between several of them. A stretch of the arena is sent once, to one
-//!   token.
+//!   token, unless it is sent as common to many.
 //! * **Buffers come back.** A driver returns each owned buffer: in `Sent`, or in `Unsent` even if the
 //!   send failed or the socket is closing, before `Closed` at the latest.
 //! * **Order.** Completions for one token arrive in the order in which things happened to its socket.
@@ -178,6 +178,8 @@ pub(crate) enum Op {
 pub(crate) enum Payload {
     /// A stretch of the driver's arena.
     Corked(Range<usize>),
+    /// A stretch of the driver's arena that is sent to other tokens as well.
+    Common(Range<usize>),
     /// A buffer that the driver owns until it gives it back; `from` bytes of it have been sent.
     Owned { lease: Lease, from: usize },
     /// A frame shared by many connections.
@@ -197,7 +199,7 @@ pub(crate) enum Completion<'a> {
     Finished { token: Token },
     /// An acknowledged send left whole; an owned buffer comes back.
     Sent { token: Token, lease: Option<Lease> },
-    /// The socket took only a part of a send (perhaps none): the rest, never `Corked`. `Writable`
+    /// The socket took only a part of a send (perhaps none): the rest, owned or shared. `Writable`
     /// follows when it takes more.
     Unsent { token: Token, rest: Payload },
     /// The socket takes output again.

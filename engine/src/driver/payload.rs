@@ -8,7 +8,7 @@ impl Payload {
     #[inline]
     pub(crate) fn bytes<'a>(&'a self, arena: &'a Arena) -> &'a [u8] {
         match self {
-            Self::Corked(range) => arena.slice(range.clone()),
+            Self::Corked(range) | Self::Common(range) => arena.slice(range.clone()),
             Self::Owned { lease, from } => &lease.bytes()[*from..],
             Self::Shared(bytes) => bytes,
         }
@@ -19,7 +19,7 @@ impl Payload {
     /// Corked bytes are copied, into an allocation: it takes a slow peer to get here.
     pub(crate) fn rest(self, len: usize, arena: &Arena) -> Self {
         match self {
-            Self::Corked(_) => {
+            Self::Corked(_) | Self::Common(_) => {
                 let rest = self.bytes(arena)[len..].to_vec();
                 Self::Owned { lease: Lease::detached(rest), from: 0 }
             }
@@ -32,7 +32,7 @@ impl Payload {
     pub(crate) fn into_lease(self) -> Option<Lease> {
         match self {
             Self::Owned { lease, .. } => Some(lease),
-            Self::Corked(_) | Self::Shared(_) => None,
+            Self::Corked(_) | Self::Common(_) | Self::Shared(_) => None,
         }
     }
 }

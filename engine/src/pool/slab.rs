@@ -122,6 +122,14 @@ impl<T> Slab<T> {
             .then_some(Key { index, generation: place.generation })
     }
 
+    /// Whoever lives at `index`, and the key.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, index: u32) -> Option<(Key, &mut T)> {
+        let Place { generation, state } = self.place_mut(index)?;
+        let State::Occupied(value) = state else { return None };
+        Some((Key { index, generation: *generation }, value))
+    }
+
     /// The keys of all entries, by index.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         (0..self.capacity() as u32).filter_map(|index| self.key_at(index))

@@ -221,6 +221,7 @@ impl<A: App> Core<A> {
 
     /// Tells the application of connections that ended meanwhile: callbacks never run inside one
     /// another.
+    #[inline]
     pub(super) fn settle(&mut self, arena: &mut Arena) {
         while let Some((key, cause)) = self.table.ended.pop() {
             self.table.counters.closed.add(1);

@@ -2,30 +2,46 @@
 
 use super::{
     Accepted, App, Reactor,
-    table::{Dirty, NOBODY, Output},
+    output::{Entry, Output, Outputs},
 };
 use crate::{
     conn::{Connection, Flags, Phase, Piece},
     driver::{Driver, Op, Payload},
+    pool::Key,
 };
 
 impl<D: Driver, A: App, C> Reactor<D, A, C> {
     /// Submits one send, or the next step of its ending, for each connection on the dirty list.
+    #[inline]
     pub(super) fn flush(&mut self) {
         if !self.core.accepted.is_empty() || !self.core.table.ops.is_empty() {
             self.flush_ops();
         }
-        let table = &mut self.core.table;
-        table.speaker = NOBODY;
-        while let Some(Dirty { key, output }) = table.dirty.pop() {
+        while let Some(Entry { key, output }) = self.core.table.outputs.pop() {
+            let table = &mut self.core.table;
             let Some(conn) = table.connections.get_mut(key) else { continue };
             conn.dirty = 0;
-            if let Some(op) = next_op(conn, output) {
-                self.driver.submit(op, key);
+            match output {
+                // The common case: an answer, which leaves in silence.
+                Output::Corked(stretch)
+                    if conn.phase == Phase::Open && !conn.output_waits() && !stretch.is_empty() =>
+                {
+                    let payload = Payload::Corked(stretch.range());
+                    self.driver.submit(Op::Send { payload, acknowledge: false }, key);
+                }
+                output => self.flush_else(key, output),
             }
         }
-        if table.dirty.capacity() > DIRTY_KEPT_MAX {
-            table.dirty.shrink_to(DIRTY_KEPT_MAX);
+        self.core.table.outputs.finish();
+    }
+
+    /// Submits what is not just an answer.
+    #[inline(never)]
+    fn flush_else(&mut self, key: Key, output: Output) {
+        let table = &mut self.core.table;
+        let Some(conn) = table.connections.get_mut(key) else { return };
+        if let Some(op) = next_op(conn, output, &table.outputs) {
+            self.driver.submit(op, key);
         }
     }
 
@@ -47,22 +63,22 @@ impl<D: Driver, A: App, C> Reactor<D, A, C> {
     }
 }
 
-/// Entries of the dirty list that are kept for reuse: a broadcast to a million leaves nothing behind.
-const DIRTY_KEPT_MAX: usize = 16 * 1024;
-
 /// What to ask of the driver next for a connection that has something to say.
-fn next_op<T>(conn: &mut Connection<T>, output: Output) -> Option<Op> {
+fn next_op<T>(conn: &mut Connection<T>, output: Output, outputs: &Outputs) -> Option<Op> {
     if conn.phase == Phase::Dead || conn.output_waits() {
         return None;
     }
     let (payload, queued) = match output {
-        Output::Corked(range) => (Payload::Corked(range), false),
-        Output::Shared(frame) => (Payload::Shared(frame), false),
-        Output::Nothing => match conn.outbox.as_mut().and_then(|outbox| outbox.pop()) {
-            Some(Piece::Owned { lease, from }) => (Payload::Owned { lease, from }, true),
-            Some(Piece::Shared(frame)) => (Payload::Shared(frame), true),
-            None => return farewell(conn),
-        },
+        Output::Corked(stretch) if !stretch.is_empty() => (Payload::Corked(stretch.range()), false),
+        Output::Common(stretch) => (Payload::Common(stretch.range()), false),
+        Output::Shared(index) => (Payload::Shared(outputs.frame(index).clone()), false),
+        Output::Corked(_) | Output::Nothing => {
+            match conn.outbox.as_mut().and_then(|outbox| outbox.pop()) {
+                Some(Piece::Owned { lease, from }) => (Payload::Owned { lease, from }, true),
+                Some(Piece::Shared(frame)) => (Payload::Shared(frame), true),
+                None => return farewell(conn),
+            }
+        }
     };
     // Silence means that all of it left. We ask to be told where something waits for that: the next
     // piece of the queue, or the end of the connection.

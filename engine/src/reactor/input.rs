@@ -10,12 +10,24 @@ use crate::{
 
 impl<A: App> Core<A> {
     /// Bytes arrived.
-    #[inline]
+    #[inline(always)] // into the turn: most completions are of this kind, and most of them end here
     pub(super) fn received(&mut self, key: Key, bytes: &mut [u8], arena: &mut Arena) {
         self.table.counters.bytes_in.add(bytes.len() as u64);
+        let mut left = Left { len: bytes.len(), share: self.config.turn_frames_max };
+        if self.table.hear(key, arena) {
+            left = self.messages(key, None, bytes, left.share, arena);
+            if left.len == 0 {
+                return;
+            }
+        }
+        let from = bytes.len() - left.len;
+        self.received_else(key, &mut bytes[from..], left.share, arena);
+    }
+
+    /// Bytes arrived that are not, or not only, plain messages to an open connection.
+    #[inline(never)]
+    fn received_else(&mut self, key: Key, bytes: &mut [u8], share: usize, arena: &mut Arena) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
-        conn.heard_at = self.table.now;
-        conn.flags.remove(Flags::PINGED);
         match conn.phase {
             Phase::Opening => self.head(key, bytes, arena),
             // What arrived before a pause took effect waits with the rest.
@@ -23,9 +35,9 @@ impl<A: App> Core<A> {
             Phase::Open | Phase::CloseSent(_) if conn.flags.has(Flags::PAUSED) => {
                 self.spill(key, bytes, arena);
             }
-            phase @ (Phase::Open | Phase::CloseSent(_)) => {
+            Phase::Open | Phase::CloseSent(_) => {
                 let inbound = conn.inbound.take();
-                let left_len = self.frames(key, phase, inbound, bytes, arena);
+                let left_len = self.frames(key, inbound, bytes, share, arena);
                 if left_len > 0 {
                     self.put_off(key, &bytes[bytes.len() - left_len..], arena);
                 }
@@ -38,8 +50,7 @@ impl<A: App> Core<A> {
     pub(super) fn begin(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
         // Where its request was gathered is empty by now, and `on_open` may have closed it.
         self.table.release_inbound(key);
-        let phase = self.phase_of(key);
-        let left_len = self.frames(key, phase, None, input, arena);
+        let left_len = self.frames(key, None, input, self.config.turn_frames_max, arena);
         if left_len > 0 {
             self.put_off(key, &input[input.len() - left_len..], arena);
         }
@@ -57,13 +68,13 @@ impl<A: App> Core<A> {
 
     /// Handles the next share of the input that waits.
     pub(super) fn resume(&mut self, key: Key, arena: &mut Arena) {
-        let phase = self.phase_of(key);
-        if !phase.is_live() {
+        if !self.is_live(key) {
             return;
         }
         let mut spill = self.table.take_spill(key);
         let inbound = self.table.take_inbound(key);
-        let left_len = self.frames(key, phase, inbound, spill.bytes_mut(), arena);
+        let share = self.config.turn_frames_max;
+        let left_len = self.frames(key, inbound, spill.bytes_mut(), share, arena);
         if left_len > 0 {
             spill.advance(spill.bytes().len() - left_len);
             self.table.put_back_spill(key, spill);
@@ -90,25 +101,18 @@ impl<A: App> Core<A> {
         }
     }
 
-    /// Handles the frames in `input`, up to the connection's share of the turn, and returns how many
-    /// bytes are left of it. `inbound` is what it has half received.
+    /// Handles the frames in `input`, as many as are left of the connection's `share` of the turn, and
+    /// returns how many bytes are left of them. `inbound` is what it has half received.
     fn frames(
         &mut self,
         key: Key,
-        mut phase: Phase,
         mut inbound: Option<Box<Inbound>>,
         mut input: &mut [u8],
+        mut share: usize,
         arena: &mut Arena,
     ) -> usize {
-        let mut share = self.config.turn_frames_max;
+        let mut phase = self.phase_of(key);
         while share > 0 && !input.is_empty() && phase.is_live() {
-            if inbound.is_none() && phase == Phase::Open {
-                self.messages(key, None, &mut input, &mut share, arena);
-                phase = self.phase_of(key);
-                if share == 0 || input.is_empty() || !phase.is_live() {
-                    break;
-                }
-            }
             let (table, limits) = (&mut self.table, &self.config.limits);
             let event = match &mut inbound {
                 None => match whole_frame(&mut input, table.role, limits) {
@@ -127,7 +131,9 @@ impl<A: App> Core<A> {
             };
             match event {
                 Ok(Incoming::Message(message)) if phase == Phase::Open => {
-                    self.messages(key, Some(message), &mut input, &mut share, arena);
+                    let left = self.messages(key, Some(message), input, share, arena);
+                    let from = input.len() - left.len;
+                    (input, share) = (&mut input[from..], left.share);
                 }
                 Ok(event) => {
                     share -= 1;
@@ -152,44 +158,44 @@ impl<A: App> Core<A> {
     }
 
     /// Hands on a message, and then the plain ones at the front of `input`, of which most input
-    /// consists. The connection is open, and has nothing half received.
+    /// consists, and says what is left. The connection is open, and has nothing half received.
     ///
     /// One net for all of them, and one place from which the callback is called: so it, and the
     /// answer that it sends, become part of the loop.
-    #[inline]
+    #[inline(never)]
     fn messages(
         &mut self,
         key: Key,
         first: Option<Message<'_>>,
-        input: &mut &mut [u8],
-        share: &mut usize,
+        mut input: &mut [u8],
+        mut share: usize,
         arena: &mut Arena,
-    ) {
+    ) -> Left {
         let Self { app, table, config, .. } = self;
         let (is_server, len_max) = (table.role == Role::Server, config.limits.message_len_max);
-        let share_before = *share;
         let outcome = net(|| {
             let mut turn = Turn { table, arena };
             let mut next = first;
-            while *share > 0 {
+            while share > 0 {
                 if next.is_none() && is_server {
-                    next = plain_message(input, len_max)?;
+                    next = plain_message(&mut input, len_max)?;
                 }
                 let Some(message) = next.take() else { break };
-                *share -= 1;
+                share -= 1;
+                turn.table.counters.messages_in.add(1);
                 app.on_message(&mut turn, key, message);
-                if !turn.is_open(key) {
+                if input.is_empty() || !turn.is_open(key) {
                     break;
                 }
             }
-            Ok(())
+            Ok(Left { len: input.len(), share })
         });
-        self.table.counters.messages_in.add((share_before - *share) as u64);
         match outcome {
-            Ok(Ok(())) => {}
+            Ok(Ok(left)) => return left,
             Ok(Err(error)) => self.refuse(key, Refusal::Protocol(error), arena),
             Err(Panicked) => self.survive(key, Err(Panicked), arena),
         }
+        Left { len: 0, share: 0 }
     }
 
     /// Hands on what is no message, and does what the protocol asks for by itself.
@@ -246,4 +252,11 @@ impl<A: App> Core<A> {
             }
         }
     }
+}
+
+/// What is left when messages have been handed on: so many bytes of the input, and so many frames of
+/// the connection's share of the turn.
+struct Left {
+    len: usize,
+    share: usize,
 }

@@ -24,6 +24,7 @@ mod flush;
 mod input;
 mod mailbox;
 mod opening;
+mod output;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -145,7 +146,14 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             completions += 1;
             // What sends left over comes before all else, and is not sent on in between.
             let settled = !matches!(completion, Completion::Unsent { .. });
-            self.core.dispatch(completion, arena);
+            match completion {
+                // Most completions: in line with the loop.
+                Completion::Received { token, bytes } => {
+                    self.core.received(token, bytes, arena);
+                    self.core.settle(arena);
+                }
+                completion => self.core.dispatch(completion, arena),
+            }
             if D::FLUSH == Flush::EachCompletion && settled {
                 self.flush();
             }
@@ -188,7 +196,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
     /// How long the next wait may last.
     fn timeout(&self) -> Option<Duration> {
         let table = &self.core.table;
-        if !table.unfinished.is_empty() || !table.dirty.is_empty() {
+        if !table.unfinished.is_empty() || !table.outputs.is_empty() {
             return Some(Duration::ZERO);
         }
         let is_idle = table.connections.len() == 0

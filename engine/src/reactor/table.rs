@@ -1,10 +1,14 @@
 //! The connections of one reactor, and everything that can be done to them from inside a turn.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{counters::Counters, deadlines::Deadlines};
+use super::{
+    counters::Counters,
+    deadlines::Deadlines,
+    output::{Output, Outputs},
+};
 use crate::{
     config::Config,
     conn::{
@@ -27,11 +31,8 @@ pub(crate) struct Table<T> {
     pub(crate) now: Tick,
     /// Which end of its connections we are.
     pub(crate) role: Role,
-    /// Connections with something to say at the end of the turn.
-    pub(super) dirty: Vec<Dirty>,
-    /// Who corked a message last, as an index of `dirty`: it is open, and may go on without more ado.
-    /// Forgotten when it no longer is, and in `flush`. [`NOBODY`] finds nobody.
-    pub(super) speaker: usize,
+    /// What connections have to say at the end of the turn.
+    pub(super) outputs: Outputs,
     /// What else to ask of the driver, in order, before the output.
     pub(super) ops: Vec<(Op, Key)>,
     /// Connections that ended, whose `on_close` is due.
@@ -41,44 +42,6 @@ pub(crate) struct Table<T> {
     /// Boxes to use again: a connection's entry has room for a pointer, not for an `Inbound`.
     #[expect(clippy::vec_box)]
     spare_inbounds: Vec<Box<Inbound>>,
-}
-
-/// A connection with something to say, and where its output of this turn is.
-#[derive(Debug)]
-pub(super) struct Dirty {
-    pub(super) key: Key,
-    pub(super) output: Output,
-}
-
-/// The index of nobody in the list of those with something to say.
-pub(super) const NOBODY: usize = usize::MAX;
-
-/// Output of this turn. When a connection has an outbox this is `Nothing`.
-#[derive(Debug, Default)]
-pub(super) enum Output {
-    #[default]
-    Nothing,
-    /// Frames side by side in the arena.
-    Corked(Range<usize>),
-    /// One frame that others share.
-    Shared(Bytes),
-}
-
-impl Output {
-    /// Room for `len` more bytes behind what has been corked, to be written by the caller. `None`:
-    /// something else has been corked since, or the arena is full.
-    #[inline]
-    fn cork<'a>(&mut self, arena: &'a mut Arena, len: usize) -> Option<&'a mut [u8]> {
-        let filled = arena.filled();
-        let start = match self {
-            Self::Nothing => filled,
-            Self::Corked(range) if range.end == filled => range.start,
-            Self::Corked(_) | Self::Shared(_) => return None,
-        };
-        let room = arena.take(len)?;
-        *self = Self::Corked(start..filled + len);
-        Some(room)
-    }
 }
 
 /// What a callback reaches: the reactor's connections, and the arena that corks their output.
@@ -104,8 +67,7 @@ impl<T: Default> Table<T> {
             config,
             now: Tick::default(),
             role,
-            dirty: Vec::new(),
-            speaker: NOBODY,
+            outputs: Outputs::default(),
             ops: Vec::new(),
             ended: Vec::new(),
             unfinished: VecDeque::new(),
@@ -115,6 +77,23 @@ impl<T: Default> Table<T> {
 }
 
 impl<T> Table<T> {
+    /// Notes that the peer was heard, and says whether what arrived may be a message: the connection
+    /// is open, has nothing half received, and is not paused. It is expected to answer.
+    #[inline]
+    pub(super) fn hear(&mut self, key: Key, arena: &Arena) -> bool {
+        let Self { connections, outputs, now, .. } = self;
+        let Some(conn) = connections.get_mut(key) else { return false };
+        conn.heard_at = *now;
+        conn.flags.remove(Flags::PINGED);
+        if conn.phase != Phase::Open || conn.inbound.is_some() || conn.flags.has(Flags::PAUSED) {
+            return false;
+        }
+        if conn.outbox.is_none() {
+            outputs.expect(conn, key, arena);
+        }
+        true
+    }
+
     /// A box for half-received input.
     pub(super) fn lend_inbound(&mut self) -> Box<Inbound> {
         self.spare_inbounds.pop().unwrap_or_else(|| Box::new(Inbound::new(self.role)))
@@ -187,8 +166,15 @@ impl<T> Table<T> {
     /// Puts `key` on the list of connections to look at when the turn is flushed.
     pub(super) fn mark_dirty(&mut self, key: Key) {
         if let Some(conn) = self.connections.get_mut(key) {
-            dirty_entry(&mut self.dirty, conn, key);
+            self.outputs.of(conn, key);
         }
+    }
+
+    /// Counts a message that was queued.
+    #[inline]
+    fn count_sent(&self, len: usize) {
+        self.counters.messages_out.add(1);
+        self.counters.bytes_out.add(len as u64);
     }
 
     /// Sees to it that the connection's deadlines are looked at again soon: they have changed.
@@ -206,9 +192,7 @@ impl<T> Turn<'_, T> {
             return self.send_behind(key, opcode, payload);
         };
         write_frame(frame, opcode, payload);
-        let counters = &self.table.counters;
-        counters.messages_out.add(1);
-        counters.bytes_out.add(len as u64);
+        self.table.count_sent(len);
         Sent::Queued
     }
 
@@ -216,39 +200,18 @@ impl<T> Turn<'_, T> {
     /// `None`: it is not open, or something waits, or the arena is full.
     #[inline(always)]
     fn cork(&mut self, key: Key, len: usize) -> Option<&mut [u8]> {
-        let Table { dirty, speaker, .. } = &mut *self.table;
-        // Most answers of a turn come from one connection after another: nothing is looked up as long
-        // as it is the same one.
-        if let Some(Dirty { key: speaking, output: Output::Corked(range) }) =
-            dirty.get_mut(*speaker)
-            && *speaking == key
-            && range.end == self.arena.filled()
-        {
-            let room = self.arena.take(len)?;
-            range.end += len;
-            return Some(room);
+        let Table { connections, outputs, .. } = &mut *self.table;
+        if outputs.is_speaker(key) {
+            return outputs.speak(key, self.arena, len);
         }
-        self.begin_to_speak(key, len)
-    }
-
-    /// The same, for whom it has to be looked up.
-    fn begin_to_speak(&mut self, key: Key, len: usize) -> Option<&mut [u8]> {
-        let Table { connections, dirty, speaker, .. } = &mut *self.table;
-        let conn = connections.get_mut(key)?;
-        if conn.phase != Phase::Open || conn.outbox.is_some() {
-            return None;
-        }
-        let entry = dirty_entry(dirty, conn, key);
-        let room = entry.output.cork(self.arena, len)?;
-        *speaker = conn.dirty as usize - 1;
-        Some(room)
+        outputs.begin_to_speak(connections.get_mut(key)?, key, self.arena, len)
     }
 
     /// Whether messages can be sent and are handed on.
     #[inline]
     pub(super) fn is_open(&self, key: Key) -> bool {
         let table = &*self.table;
-        table.dirty.get(table.speaker).is_some_and(|speaker| speaker.key == key)
+        table.outputs.is_speaker(key)
             || table.connections.get(key).is_some_and(|conn| conn.phase == Phase::Open)
     }
 
@@ -281,9 +244,21 @@ impl<T> Turn<'_, T> {
 
     /// Sends a frame to every open connection, and says to how many.
     pub(crate) fn broadcast(&mut self, frame: &Bytes) -> usize {
+        let shared = self.table.outputs.share(frame, self.arena);
         let mut count = 0;
         for index in 0..self.table.connections.capacity() as u32 {
-            let Some(key) = self.table.connections.key_at(index) else { continue };
+            let Table { connections, outputs, .. } = &mut *self.table;
+            let Some((key, conn)) = connections.at_mut(index) else { continue };
+            if conn.phase == Phase::Open && conn.outbox.is_none() {
+                // The common case: it had nothing to say yet.
+                let output = outputs.of(conn, key);
+                if output.is_nothing() {
+                    *output = shared;
+                    count += 1;
+                    self.table.count_sent(frame.len());
+                    continue;
+                }
+            }
             let sent = self.send_shared(key, frame);
             count += usize::from(matches!(sent, Sent::Queued | Sent::AboveHighWater));
         }
@@ -322,7 +297,7 @@ impl<T> Turn<'_, T> {
             return;
         }
         conn.phase = Phase::CloseSent(code);
-        self.table.speaker = NOBODY;
+        self.table.outputs.forget_speaker();
         conn.opened_at = self.table.now;
         self.table.review_deadline(key);
         self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
@@ -372,7 +347,7 @@ impl<T> Turn<'_, T> {
             return;
         }
         conn.phase = Phase::Dead;
-        self.table.speaker = NOBODY;
+        self.table.outputs.forget_speaker();
         if let Some(mut outbox) = conn.outbox.take() {
             outbox.release(&mut self.table.pool);
         }
@@ -397,7 +372,7 @@ impl<T> Turn<'_, T> {
         }
         conn.phase = Phase::Ending;
         conn.opened_at = self.table.now;
-        self.table.speaker = NOBODY;
+        self.table.outputs.forget_speaker();
         if conn.flags.has(Flags::PAUSED) {
             // What still arrives is read and thrown away, so that the peer can get to its end.
             conn.flags.remove(Flags::PAUSED);
@@ -428,11 +403,9 @@ impl<T> Turn<'_, T> {
         Sent::Dropped
     }
 
-    /// Counts a message that was queued, and looks at the high-water mark.
-    #[inline]
+    /// Counts a message that was queued behind others, and looks at the high-water mark.
     fn sent(&mut self, key: Key, len: usize) -> Sent {
-        self.table.counters.messages_out.add(1);
-        self.table.counters.bytes_out.add(len as u64);
+        self.table.count_sent(len);
         let high_water = self.table.config.send_queue.high_water;
         match self.table.connections.get_mut(key) {
             Some(conn) if conn.outbox.is_some() && conn.queued_len() > high_water => {
@@ -462,30 +435,27 @@ impl<T> Turn<'_, T> {
     /// gets an outbox.
     #[inline]
     fn enqueue(&mut self, key: Key, header: &[u8], payload: &[u8]) -> Result<(), Exhausted> {
-        let Table { connections, dirty, pool, .. } = &mut *self.table;
+        let Table { connections, outputs, pool, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Ok(()) };
-        let entry = dirty_entry(dirty, conn, key);
         if conn.outbox.is_none()
-            && let Some(room) = entry.output.cork(self.arena, header.len() + payload.len())
+            && let Some(room) = outputs.of(conn, key).cork(self.arena, header.len() + payload.len())
         {
             let (head, body) = room.split_at_mut(header.len());
             head.copy_from_slice(header);
             body.copy_from_slice(payload);
             return Ok(());
         }
-        let outbox = uncork(conn, entry, self.arena, pool)?;
-        outbox.push(header, payload, pool)
+        uncork(conn, key, outputs, self.arena, pool)?.push(header, payload, pool)
     }
 
     fn enqueue_shared(&mut self, key: Key, frame: &Bytes) -> Result<(), Exhausted> {
-        let Table { connections, dirty, pool, .. } = &mut *self.table;
+        let Table { connections, outputs, pool, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Ok(()) };
-        let entry = dirty_entry(dirty, conn, key);
-        if conn.outbox.is_none() && matches!(entry.output, Output::Nothing) {
-            entry.output = Output::Shared(frame.clone());
+        if conn.outbox.is_none() && outputs.of(conn, key).is_nothing() {
+            *outputs.of(conn, key) = outputs.share(frame, self.arena);
             return Ok(());
         }
-        uncork(conn, entry, self.arena, pool)?.push_shared(frame.clone(), pool)
+        uncork(conn, key, outputs, self.arena, pool)?.push_shared(frame.clone(), pool)
     }
 
     /// The rest of a send that the socket would not take whole goes to the front of the queue,
@@ -494,17 +464,18 @@ impl<T> Turn<'_, T> {
         let mut rest = match rest {
             Payload::Owned { lease, from } => Piece::Owned { lease, from },
             Payload::Shared(bytes) => Piece::Shared(bytes),
-            Payload::Corked(_) => unreachable!("a driver gives corked bytes back as owned"),
+            Payload::Corked(_) | Payload::Common(_) => {
+                unreachable!("a driver gives bytes of the arena back as owned")
+            }
         };
-        let Table { connections, dirty, pool, counters, .. } = &mut *self.table;
+        let Table { connections, outputs, pool, counters, .. } = &mut *self.table;
         counters.blocked_sends.add(1);
         let Some(conn) = connections.get_mut(key).filter(|conn| conn.phase != Phase::Dead) else {
             return rest.release(pool);
         };
         conn.flags.insert(Flags::BLOCKED);
         conn.flags.remove(Flags::SENDING);
-        let entry = dirty_entry(dirty, conn, key);
-        match rest.count(pool).and_then(|()| uncork(conn, entry, self.arena, pool)) {
+        match rest.count(pool).and_then(|()| uncork(conn, key, outputs, self.arena, pool)) {
             Ok(outbox) => outbox.push_rest(rest),
             Err(Exhausted) => {
                 rest.release(pool);
@@ -514,32 +485,23 @@ impl<T> Turn<'_, T> {
     }
 }
 
-/// The connection's entry in the list of those with something to say, made if need be.
-#[inline]
-fn dirty_entry<'a, T>(
-    dirty: &'a mut Vec<Dirty>,
-    conn: &mut Connection<T>,
-    key: Key,
-) -> &'a mut Dirty {
-    if conn.dirty == 0 {
-        dirty.push(Dirty { key, output: Output::Nothing });
-        conn.dirty = dirty.len() as u32;
-    }
-    &mut dirty[conn.dirty as usize - 1]
-}
-
 /// The connection's outbox, with what it has to say this turn moved into it.
 fn uncork<'a, T>(
     conn: &'a mut Connection<T>,
-    entry: &mut Dirty,
+    key: Key,
+    outputs: &mut Outputs,
     arena: &Arena,
     pool: &mut BufferPool,
 ) -> Result<&'a mut Outbox, Exhausted> {
+    let output = std::mem::replace(outputs.of(conn, key), Output::Nothing);
     let outbox = conn.outbox.get_or_insert_default();
-    match std::mem::take(&mut entry.output) {
+    match output {
+        Output::Corked(stretch) if stretch.is_empty() => {}
+        Output::Corked(stretch) | Output::Common(stretch) => {
+            outbox.push(arena.slice(stretch.range()), &[], pool)?;
+        }
+        Output::Shared(index) => outbox.push_shared(outputs.frame(index).clone(), pool)?,
         Output::Nothing => {}
-        Output::Corked(range) => outbox.push(arena.slice(range), &[], pool)?,
-        Output::Shared(frame) => outbox.push_shared(frame, pool)?,
     }
     Ok(outbox)
 }

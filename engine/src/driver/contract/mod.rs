@@ -53,10 +53,12 @@ macro_rules! contract_tests {
             echoes_a_megabyte_in_pieces,
             answers_beside_the_lent_bytes,
             fills_the_arena_in_every_turn,
+            sends_a_common_stretch_to_many,
             serves_many_connections_at_once,
             serves_a_whisper_beside_a_flood,
             ends_a_turn_however_fast_a_peer_reads,
             hands_back_what_a_full_socket_refuses_corked,
+            hands_back_what_a_full_socket_refuses_common,
             hands_back_what_a_full_socket_refuses_owned,
             hands_back_what_a_full_socket_refuses_shared,
             acknowledges_sends,
@@ -164,6 +166,42 @@ pub(crate) fn answers_beside_the_lent_bytes<D: Driver>(make: impl Make<D>) {
             stage.turn();
             assert_eq!(read_exactly(&mut peer, 200), [round ^ 0x55; 200]);
         }
+    });
+}
+
+/// One stretch of the arena, sent by many and with an answer of each behind it: nobody's bytes move
+/// before the last of them has it.
+pub(crate) fn sends_a_common_stretch_to_many<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let mut peers: Vec<_> = (0..20).map(|_| stage.connect()).collect();
+        for round in 0..5_u8 {
+            let common = stage.cork(&[round; 300]).expect("an empty arena");
+            for (number, (_, token)) in peers.iter().enumerate() {
+                if number % 4 == 3 {
+                    let own = stage.cork(&[number as u8; 10]).expect("room");
+                    stage.send(*token, Payload::Corked(own), false);
+                } else {
+                    stage.send(*token, Payload::Common(common.clone()), false);
+                }
+            }
+            stage.turn();
+            for (number, (peer, _)) in peers.iter_mut().enumerate() {
+                if number % 4 == 3 {
+                    assert_eq!(read_exactly(peer, 10), [number as u8; 10]);
+                } else {
+                    assert_eq!(read_exactly(peer, 300), [round; 300]);
+                }
+            }
+        }
+    });
+}
+
+pub(crate) fn hands_back_what_a_full_socket_refuses_common<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        overfill(stage, |stage, offset| {
+            let range = stage.cork(&pattern(offset, 100_000)).expect("an empty arena");
+            (Payload::Common(range), 100_000)
+        });
     });
 }
 

@@ -133,7 +133,7 @@ impl Witness {
             Event::Sent(..) => true,
             Event::Unsent(_, rest) => {
                 !std::mem::replace(&mut tenant.blocked, true)
-                    && !matches!(rest, Payload::Corked(_))
+                    && !matches!(rest, Payload::Corked(_) | Payload::Common(_))
                     && !visible(rest).is_empty()
             }
             Event::Writable(_) => std::mem::replace(&mut tenant.blocked, false) && is_open,
@@ -151,7 +151,7 @@ impl Witness {
 /// The bytes of what is left of a send.
 pub(super) fn visible(rest: &Payload) -> &[u8] {
     match rest {
-        Payload::Corked(_) => panic!("what is left is never corked"),
+        Payload::Corked(_) | Payload::Common(_) => panic!("what is left outlives the arena"),
         Payload::Owned { lease, from } => &lease.bytes()[*from..],
         Payload::Shared(bytes) => bytes,
     }

@@ -122,7 +122,7 @@ impl Epoll {
 impl Driver for Epoll {
     const FLUSH: Flush = Flush::EachCompletion;
 
-    #[inline]
+    #[inline(always)] // where the reactor knows the operation, nothing is left of the choice
     fn submit(&mut self, op: Op, token: Token) {
         match op {
             Op::Send { payload, acknowledge } => self.send(token, payload, acknowledge),
@@ -229,7 +229,7 @@ impl Epoll {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
         let bytes = payload.bytes(&self.arena);
         let result = match self.sockets.get_mut(token.index).and_then(|place| place.sendable()) {

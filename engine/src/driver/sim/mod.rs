@@ -303,15 +303,22 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
         };
         self.law(is_free, format_args!("{token:?} sends before the refused rest is `Writable`"));
         self.law(is_open, format_args!("{token:?} sends behind `Shutdown` or `Failed`"));
-        if let Payload::Corked(range) = payload {
-            self.check_stretch(range);
+        match payload {
+            Payload::Corked(range) => self.check_stretch(range),
+            Payload::Common(range) => self.check_range(range),
+            Payload::Owned { .. } | Payload::Shared(_) => {}
         }
+    }
+
+    /// A stretch of the arena is there.
+    fn check_range(&self, range: &Range<usize>) {
+        let is_there = range.start <= range.end && range.end <= self.arena.filled();
+        self.law(is_there, format_args!("{range:?} of {} corked bytes", self.arena.filled()));
     }
 
     /// A stretch of the arena is there, and is sent once.
     fn check_stretch(&mut self, range: &Range<usize>) {
-        let is_there = range.start <= range.end && range.end <= self.arena.filled();
-        self.law(is_there, format_args!("{range:?} of {} corked bytes", self.arena.filled()));
+        self.check_range(range);
         let before = self.stretches.range(..range.end).next_back();
         let is_fresh = before.is_none_or(|(_, &end)| end <= range.start);
         self.law(is_fresh, format_args!("{range:?} of the arena was sent already"));

@@ -840,7 +840,9 @@ impl From<Completion<'_>> for Seen {
                     Self::Unsent(token, lease.bytes()[from..].to_vec())
                 }
                 Payload::Shared(bytes) => Self::Unsent(token, bytes.to_vec()),
-                Payload::Corked(_) => panic!("the arena is not the reactor's to keep"),
+                Payload::Corked(_) | Payload::Common(_) => {
+                    panic!("the arena is not the reactor's to keep")
+                }
             },
             Completion::Writable { token } => Self::Writable(token),
             Completion::Failed { token, error } => Self::Failed(token, errno(error)),
