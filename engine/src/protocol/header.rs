@@ -253,7 +253,7 @@ impl Deref for EncodedHeader {
 /// The `N` bytes from `index` on, if they are there.
 #[inline]
 fn array_at<const N: usize>(bytes: &[u8], index: usize) -> Option<[u8; N]> {
-    bytes.get(index..)?.first_chunk().copied()
+    bytes.get(index..index + N)?.first_chunk().copied()
 }
 
 pub(super) const FIN: u8 = 0x80;
