@@ -107,7 +107,23 @@ impl Decoder {
 }
 
 /// Takes a header from the front of `input`, or what there is of it, and remembers that in `begun`.
+#[inline]
 fn decode_header(
+    begun: &mut [u8; FrameHeader::LEN_MAX],
+    begun_len: &mut u8,
+    input: &mut &mut [u8],
+) -> Result<Option<FrameHeader>, ProtocolError> {
+    if *begun_len == 0
+        && let Some((header, len)) = FrameHeader::decode(input)?
+    {
+        input.split_off_mut(..len).expect("no longer than the input");
+        return Ok(Some(header));
+    }
+    continue_header(begun, begun_len, input)
+}
+
+/// Adds what there is in `input` to the header that is cut off, which may complete it.
+fn continue_header(
     begun: &mut [u8; FrameHeader::LEN_MAX],
     begun_len: &mut u8,
     input: &mut &mut [u8],
