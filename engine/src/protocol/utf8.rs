@@ -37,15 +37,15 @@ pub struct Utf8Validator {
 impl Utf8Validator {
     /// Goes on with `bytes`. After an error the validator is at the beginning of another text.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<(), ProtocolError> {
-        while self.begun_len > 0
-            && let Some((&byte, rest)) = bytes.split_first()
-        {
-            self.step(byte)?;
+        if self.begun_len > 0 {
+            let missing_len = character_len(self.begun[0]) - usize::from(self.begun_len);
+            let (next, rest) = bytes.split_at(missing_len.min(bytes.len()));
+            self.add(next)?;
             bytes = rest;
         }
         let (whole, begun) = bytes.split_at(bytes.len() - incomplete_len(bytes));
         validate(whole)?;
-        begun.iter().try_for_each(|&byte| self.step(byte))
+        self.add(begun)
     }
 
     /// Ends the text, which is an error in the middle of a character. The next `push` begins another.
@@ -56,16 +56,19 @@ impl Utf8Validator {
         }
     }
 
-    /// Adds a byte to the character that is begun, or begins one.
-    fn step(&mut self, byte: u8) -> Result<(), ProtocolError> {
+    /// Adds bytes to the character that is begun, or begins one.
+    fn add(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let Self { mut begun, begun_len } = std::mem::take(self);
-        begun[usize::from(begun_len)] = byte;
-        let begun_len = begun_len + 1;
-        match str::from_utf8(&begun[..usize::from(begun_len)]) {
+        let len = usize::from(begun_len) + bytes.len();
+        begun[usize::from(begun_len)..len].copy_from_slice(bytes);
+        match str::from_utf8(&begun[..len]) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(ProtocolError::InvalidUtf8),
             Err(_) => {
-                *self = Self { begun, begun_len };
+                *self = Self { begun, begun_len: len as u8 };
                 Ok(())
             }
         }
@@ -79,14 +82,18 @@ fn incomplete_len(bytes: &[u8]) -> usize {
     let is_first = |byte: &u8| *byte & 0xC0 != 0x80;
     let last_three = &bytes[bytes.len().saturating_sub(3)..];
     let Some(index) = last_three.iter().rposition(is_first) else { return 0 };
-    let character_len = match last_three[index] {
+    let len = last_three.len() - index;
+    if len < character_len(last_three[index]) { len } else { 0 }
+}
+
+/// The length of a character, as its first byte announces it.
+fn character_len(first: u8) -> usize {
+    match first {
         0x00..=0xBF => 1,
         0xC0..=0xDF => 2,
         0xE0..=0xEF => 3,
         0xF0..=0xFF => 4,
-    };
-    let len = last_three.len() - index;
-    if len < character_len { len } else { 0 }
+    }
 }
 
 #[cfg(test)]
