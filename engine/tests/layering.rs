@@ -47,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol/plain", &["protocol/error", "protocol/mask", "protocol/message", "protocol/utf8"]),
     ("protocol/encoder", &["simd", "protocol/header", "protocol/mask", "protocol/opcode"]),
     ("protocol/extension", &["protocol/handshake", "protocol/header"]),
-    ("protocol/handshake", &["protocol/extension"]),
+    ("protocol/handshake", &["protocol/extension", "protocol/utf8"]),
     (
         "protocol/fuzz",
         &[

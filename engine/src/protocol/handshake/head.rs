@@ -51,7 +51,7 @@ impl HeadScanner {
         let whole = &bytes[..reach];
         let mut at = self.scanned_len as usize;
         if !self.request_line_seen {
-            at = match whole.iter().skip(at).position(|&byte| byte == b'\n') {
+            at = match whole[at..].iter().position(|&byte| byte == b'\n') {
                 None => reach,
                 Some(further) => {
                     check_request_line(&whole[..at + further])?;
@@ -96,20 +96,16 @@ fn check_request_line(line: &[u8]) -> Result<(), HandshakeError> {
 /// LF without CR counts as a line's end here, lest a client that sends it wait for an answer;
 /// `Request::parse` is the one to refuse it.
 fn find_empty_line(bytes: &[u8], from: usize) -> Option<usize> {
-    let ends_empty_line = |&index: &usize| {
-        let before = &bytes[..index];
-        bytes[index] == b'\n' && (before.ends_with(b"\n\r") || before.ends_with(b"\n"))
-    };
-    let mut at = from;
-    while let Some(chunk) = bytes.get(at.saturating_sub(2)..).and_then(<[u8]>::first_chunk) {
-        if has_close_line_feeds(chunk)
-            && let Some(index) = (at..at + STRIDE).find(ends_empty_line)
-        {
-            return Some(index + 1);
-        }
+    // Two bytes before the one that may end the line.
+    let mut at = from.saturating_sub(2);
+    while let Some(chunk) = bytes[at..].first_chunk()
+        && !has_close_line_feeds(chunk)
+    {
         at += STRIDE;
     }
-    (at..bytes.len()).find(ends_empty_line).map(|index| index + 1)
+    let ends_empty_line =
+        |three: &[u8]| three[2] == b'\n' && (three[1] == b'\n' || three[..2] == *b"\n\r");
+    bytes[at..].windows(3).position(ends_empty_line).map(|index| at + index + 3)
 }
 
 /// Whether one of all bytes but the first two is LF, and so is one of the two before it. Written so

@@ -3,7 +3,10 @@
 use std::{fmt, mem::MaybeUninit};
 
 use super::{AcceptKey, HandshakeError, accept_key, head, tokens};
-use crate::protocol::extension::{Offer, Offers};
+use crate::protocol::{
+    extension::{Offer, Offers},
+    utf8,
+};
 
 /// Room for one header of a [`Request`]; see [`header_slots`].
 pub type HeaderSlot<'a> = MaybeUninit<httparse::Header<'a>>;
@@ -414,12 +417,7 @@ fn split_target<'a>(
 /// A host and perhaps a port (RFC 3986 §3.2), by their letters: no user, no path, no space. An empty
 /// one is valid HTTP.
 fn check_host(host: &[u8]) -> Result<&str, HandshakeError> {
-    let is_host_byte = |byte: u8| {
-        // A token's bytes but for those that RFC 3986 §2 keeps out of a host, and some separators.
-        (tokens::is_token_byte(byte) && !matches!(byte, b'#' | b'^' | b'`' | b'|'))
-            || matches!(byte, b':' | b'[' | b']' | b'(' | b')' | b',' | b';' | b'=')
-    };
-    if host.iter().copied().all(is_host_byte) {
+    if host.iter().all(|&byte| HOST_BYTES[usize::from(byte)]) {
         text(host, HandshakeError::InvalidHost)
     } else {
         Err(HandshakeError::InvalidHost)
@@ -427,7 +425,7 @@ fn check_host(host: &[u8]) -> Result<&str, HandshakeError> {
 }
 
 fn text(value: &[u8], otherwise: HandshakeError) -> Result<&str, HandshakeError> {
-    str::from_utf8(value).map_err(|_| otherwise)
+    utf8::validate(value).map_err(|_| otherwise)
 }
 
 /// A number in decimal digits and nothing else: `+1`, which `parse` would take, is two numbers to
@@ -439,6 +437,22 @@ fn decimal(digits: &[u8]) -> Result<usize, HandshakeError> {
     }
     text.parse().map_err(|_| HandshakeError::InvalidContentLength)
 }
+
+/// A token's bytes but for those that RFC 3986 §2 keeps out of a host, and some separators: as a
+/// table, for it is asked about every byte.
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = match byte as u8 {
+            b'#' | b'^' | b'`' | b'|' => false,
+            b':' | b'[' | b']' | b'(' | b')' | b',' | b';' | b'=' => true,
+            byte => tokens::is_token_byte(byte),
+        };
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
