@@ -42,6 +42,9 @@ pub(super) trait Vector: Copy {
     unsafe fn xor(self, other: Self) -> Self;
 }
 
+/// How many vectors are masked between two looks at what is left.
+const STRIDE: usize = 8;
+
 /// The longest payload for [`mask_short`].
 pub(super) const SHORT_LEN_MAX: usize = 64;
 
@@ -76,16 +79,15 @@ pub(super) unsafe fn mask<V: Vector>(dst: *mut u8, src: *const u8, len: usize, k
         let head = V::load(src).xor(V::splat(key));
         let tail = V::load(src.add(last)).xor(V::splat(rotate(key, last)));
         let key = V::splat(rotate(key, at));
-        while len - at >= 4 * V::LEN {
-            let a = V::load(src.add(at)).xor(key);
-            let b = V::load(src.add(at + V::LEN)).xor(key);
-            let c = V::load(src.add(at + 2 * V::LEN)).xor(key);
-            let d = V::load(src.add(at + 3 * V::LEN)).xor(key);
-            a.store(dst.add(at));
-            b.store(dst.add(at + V::LEN));
-            c.store(dst.add(at + 2 * V::LEN));
-            d.store(dst.add(at + 3 * V::LEN));
-            at += 4 * V::LEN;
+        while len - at >= STRIDE * V::LEN {
+            let mut masked = [key; STRIDE];
+            for (i, masked) in masked.iter_mut().enumerate() {
+                *masked = V::load(src.add(at + i * V::LEN)).xor(key);
+            }
+            for (i, masked) in masked.into_iter().enumerate() {
+                masked.store(dst.add(at + i * V::LEN));
+            }
+            at += STRIDE * V::LEN;
         }
         while len - at >= V::LEN {
             V::load(src.add(at)).xor(key).store(dst.add(at));
