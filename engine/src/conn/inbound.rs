@@ -119,7 +119,8 @@ impl Inbound {
                 }
                 Event::Payload { bytes, last } => {
                     if !self.assembler.is_control() {
-                        pool.reserve(&mut self.message, bytes.len())?;
+                        let expected_len = self.assembler.announced_len();
+                        pool.reserve_towards(&mut self.message, bytes.len(), expected_len)?;
                     }
                     self.assembler.push(bytes, self.message.bytes_mut())?;
                     if last && self.assembler.completes() {

@@ -57,12 +57,25 @@ impl BufferPool {
         lease: &mut Lease,
         additional: usize,
     ) -> Result<(), Exhausted> {
+        self.reserve_towards(lease, additional, 0)
+    }
+
+    /// The same, for a buffer that is to hold `expected_len` bytes in the end, if what the peer says
+    /// is true. Who has sent an eighth of a message is believed to send the rest.
+    pub(crate) fn reserve_towards(
+        &mut self,
+        lease: &mut Lease,
+        additional: usize,
+        expected_len: usize,
+    ) -> Result<(), Exhausted> {
         let needed = lease.bytes.len() + additional;
         let capacity = lease.bytes.capacity();
         if needed <= capacity {
             return Ok(());
         }
-        let mut larger = self.lend(needed.max(capacity * 2)).or_else(|_| self.lend(needed))?;
+        let believed = expected_len.min(needed.saturating_mul(8));
+        let wanted = needed.max(capacity * 2).max(believed);
+        let mut larger = self.lend(wanted).or_else(|_| self.lend(needed))?;
         larger.bytes.extend_from_slice(&lease.bytes);
         self.give_back(std::mem::replace(lease, larger));
         Ok(())
@@ -166,6 +179,23 @@ mod tests {
         assert_eq!(lease.bytes(), expected);
         pool.give_back(lease);
         assert_eq!(pool.lent_len, 0);
+    }
+
+    #[test]
+    fn a_promise_is_believed_when_an_eighth_is_kept() {
+        let mut pool = BufferPool::new(1 << 20, 1 << 30);
+        let mut lease = Lease::default();
+        pool.reserve_towards(&mut lease, 1000, usize::MAX).unwrap();
+        assert_eq!(lease.bytes.capacity(), 8192, "eight times as much as there is");
+        pool.give_back(lease);
+        let mut lease = Lease::default();
+        pool.reserve_towards(&mut lease, 32 << 10, 200 << 10).unwrap();
+        assert_eq!(lease.bytes.capacity(), 256 << 10, "all of it");
+        pool.give_back(lease);
+        let mut scarce = BufferPool::new(0, 4096);
+        let mut lease = Lease::default();
+        scarce.reserve_towards(&mut lease, 4000, 1 << 30).unwrap();
+        scarce.give_back(lease);
     }
 
     #[test]

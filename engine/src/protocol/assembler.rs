@@ -198,6 +198,12 @@ impl Assembler {
         matches!(self.frame, Some(Frame::Control(_)))
     }
 
+    /// How long the message that has begun is to be at least, by the headers of its frames so far. A
+    /// claim of the peer's, within the limits that it was held to.
+    pub fn announced_len(&self) -> usize {
+        self.begun.map_or(0, |begun| usize::try_from(begun.len).unwrap_or(usize::MAX))
+    }
+
     /// Whether neither a frame nor a message has begun.
     pub fn is_idle(&self) -> bool {
         self.frame.is_none() && self.begun.is_none()
