@@ -22,8 +22,10 @@ impl Tick {
 
     /// The first tick by which at least `duration` has passed.
     pub(crate) fn after(self, duration: Duration) -> Self {
-        let ticks = duration.as_millis().div_ceil(Self::LEN.as_millis()) + 1;
-        Self(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)).min(u32::MAX - 1))
+        let of_seconds = duration.as_secs().saturating_mul(4);
+        let of_rest = duration.subsec_nanos().div_ceil(Self::LEN.subsec_nanos()) + 1;
+        let ticks = u64::from(self.0).saturating_add(of_seconds).saturating_add(of_rest.into());
+        Self(u32::try_from(ticks).unwrap_or(u32::MAX).min(u32::MAX - 1))
     }
 
     /// The time from `earlier` to this.
