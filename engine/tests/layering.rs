@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("protocol/message", &["protocol/opcode"]),
     ("protocol/plain", &["protocol/error", "protocol/mask", "protocol/message", "protocol/utf8"]),
-    ("protocol/encoder", &["simd", "protocol/header", "protocol/mask", "protocol/opcode"]),
+    ("protocol/encoder", &["protocol/header", "protocol/mask", "protocol/opcode"]),
     ("protocol/extension", &["protocol/handshake", "protocol/header"]),
     ("protocol/handshake", &["protocol/extension", "protocol/utf8"]),
     (

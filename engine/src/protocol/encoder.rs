@@ -5,7 +5,6 @@ use super::{
     mask::MaskingKey,
     opcode::Opcode,
 };
-use crate::simd;
 
 /// The header of a whole, unmasked message or control frame, as a server sends it.
 #[inline]
@@ -56,6 +55,18 @@ fn put<const N: usize>(out: &mut [u8], bytes: [u8; N]) -> &mut [u8] {
     rest
 }
 
+/// The header of a whole message or control frame that is masked with `mask`, as a client sends it;
+/// without a key, as [`frame_header`].
+#[inline]
+pub fn masked_frame_header(
+    opcode: Opcode,
+    payload_len: usize,
+    mask: Option<MaskingKey>,
+) -> EncodedHeader {
+    let payload_len = payload_len as u64;
+    FrameHeader { fin: true, rsv: Rsv::NONE, opcode, mask, payload_len }.encode()
+}
+
 /// Appends a frame to `out`: copies `payload` once, and masks it on the way if there is a key.
 ///
 /// A client passes a fresh `mask` for each frame and a server `None` (RFC 6455 §5.1). Allocates only
@@ -88,7 +99,7 @@ pub fn append_frame(
     header.encode().append_to(out);
     match mask {
         None => out.extend_from_slice(payload),
-        Some(key) => simd::mask_append(out, payload, key.bytes()),
+        Some(key) => key.append(out, payload),
     }
 }
 

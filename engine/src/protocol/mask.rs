@@ -54,6 +54,13 @@ impl MaskingKey {
         simd::mask_copy(target, source, self.rotated(phase).0);
     }
 
+    /// Appends `source` to `out` and masks or unmasks it on the way. Allocates only if `out` has no room
+    /// for it.
+    #[inline]
+    pub fn append(self, out: &mut Vec<u8>, source: &[u8]) {
+        simd::mask_append(out, source, self.0);
+    }
+
     /// The key to go on with after `phase` bytes of the payload.
     #[inline]
     pub fn rotated(self, phase: usize) -> Self {

@@ -76,7 +76,7 @@ pub use self::{
     close::{CloseCode, REASON_LEN_MAX, truncate_reason},
     control::{CloseFrame, ClosePayload},
     decoder::{Decoder, Event},
-    encoder::{append_frame, frame_header},
+    encoder::{append_frame, frame_header, masked_frame_header},
     error::ProtocolError,
     header::{EncodedHeader, FrameHeader, Role, Rsv},
     limits::Limits,

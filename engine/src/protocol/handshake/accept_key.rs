@@ -46,6 +46,38 @@ impl AcceptKey {
     }
 }
 
+/// `Sec-WebSocket-Key`: 16 random bytes, as a client sends them (RFC 6455 §4.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestKey([u8; KEY_LEN]);
+
+impl RequestKey {
+    /// The key that says `nonce`, which has to be random and new for each connection.
+    pub fn of_nonce(nonce: [u8; NONCE_LEN]) -> Self {
+        let mut key = [0; KEY_LEN];
+        BASE64.encode_slice(nonce, &mut key).expect("16 bytes are 24 characters");
+        Self(key)
+    }
+
+    /// Its characters as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Deref for RequestKey {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        str::from_utf8(&self.0).expect("base64 is ASCII")
+    }
+}
+
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestKey").field(&&**self).finish()
+    }
+}
+
 impl Deref for AcceptKey {
     type Target = str;
 

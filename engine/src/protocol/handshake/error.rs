@@ -153,7 +153,8 @@ impl HandshakeError {
     }
 }
 
-/// Something that an answer cannot say. The caller's fault, found before anything is written.
+/// Something that an answer, or a client's request, cannot say. The caller's fault, found before
+/// anything is written.
 ///
 /// A header that carries a line end could end the head and begin another answer, so whoever could
 /// choose its value could speak in our name: no such byte gets through.
@@ -192,6 +193,12 @@ pub enum ResponseError {
     SubprotocolNotOffered {
         /// The name as given.
         subprotocol: Box<str>,
+    },
+    /// The target of a request is no path.
+    #[error("target {target:?}: a path begins with `/` and has no spaces; encode them as %20")]
+    InvalidTarget {
+        /// The target as given.
+        target: Box<str>,
     },
     /// The name of an extension, or of a parameter, or its value, is no token (RFC 6455 §9.1).
     #[error("extension {answer:?}: names and values are letters, digits and hyphens")]

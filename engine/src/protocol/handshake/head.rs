@@ -29,6 +29,12 @@ pub struct HeadScanner {
 }
 
 impl HeadScanner {
+    /// A scanner for the head of an answer, as a client reads it. Its first line is left to
+    /// [`Reply::parse`](super::Reply::parse).
+    pub fn for_reply() -> Self {
+        Self { scanned_len: 0, request_line_seen: true }
+    }
+
     /// The length of the head, with the empty line that ends it; `None` while that has not arrived.
     ///
     /// `bytes` is everything received so far: what the last call saw, and what came after it. A head

@@ -55,16 +55,20 @@ mod header_block;
 #[doc(hidden)]
 pub mod internal;
 mod origin;
+mod proposal;
+mod reply;
 mod request;
 mod response;
 pub(crate) mod tokens;
 
 pub use self::{
-    accept_key::AcceptKey,
+    accept_key::{AcceptKey, RequestKey},
     acceptance::{Acceptance, select_subprotocol},
     error::{HandshakeError, ResponseError},
     head::HeadScanner,
     origin::{InvalidOriginPattern, OriginPattern, OriginPolicy},
+    proposal::Proposal,
+    reply::{Reply, ReplyError},
     request::{HeaderSlot, HttpVersion, Request, header_slots},
     response::Response,
 };
