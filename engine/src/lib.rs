@@ -5,6 +5,7 @@ pub mod protocol;
 mod config;
 mod conn;
 mod driver;
+mod endpoint;
 mod error;
 mod pool;
 mod reactor;
@@ -14,16 +15,17 @@ mod simd;
 pub use self::{
     conn::{CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
     driver::DriverKind,
+    endpoint::{
+        Conn, ConnId, Connections, Handler, Remote, RemoteError, Report, Request, Running,
+        Shutdown, Ticket, Upgrade,
+    },
     error::Error,
     protocol::{
         CloseCode, Limits, Message,
         handshake::{Acceptance, OriginPattern, OriginPolicy, Response},
     },
     reactor::Snapshot,
-    server::{
-        Conn, ConnId, Connections, Handler, ListenAddr, Remote, RemoteError, Report, Request,
-        Running, Server, ServerBuilder, Shutdown, TcpOptions, Ticket, Upgrade,
-    },
+    server::{ListenAddr, Server, ServerBuilder, TcpOptions},
 };
 
 /// A result whose error is [`Error`], unless said otherwise.

@@ -81,8 +81,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     // Introduces connections to a driver. It knows the driver's trait, and no driver.
     ("reactor", &["config", "conn", "driver", "pool", "protocol"]),
-    // What users see.
-    ("server", &["config", "conn", "driver", "error", "pool", "protocol", "reactor", "simd"]),
+    // What users see: of both ends, and of each.
+    ("endpoint", &["config", "conn", "driver", "error", "pool", "protocol", "reactor", "simd"]),
+    ("server", &["driver", "endpoint", "error", "protocol"]),
     ("", &["protocol", "server"]),
 ];
 
@@ -96,13 +97,14 @@ const LEVELS: &[(&str, u8)] = &[
     ("config", 3),
     ("error", 3),
     ("reactor", 4),
-    ("server", 5),
-    ("", 6),
+    ("endpoint", 5),
+    ("server", 6),
+    ("", 7),
 ];
 
 /// Who may say `unsafe`, and who forbids it.
 const UNSAFE: &[&str] = &["simd", "pool", "driver"];
-const SAFE: &[&str] = &["protocol", "conn", "reactor", "server"];
+const SAFE: &[&str] = &["protocol", "conn", "reactor", "endpoint", "server"];
 
 /// A file has at most this many lines, but for these, which are tables or one long story.
 const LINES_MAX: usize = 700;

@@ -1,82 +1,34 @@
-//! A server: one reactor a core, from start to finish.
+//! A server: one reactor a core, and where they listen.
 #![forbid(unsafe_code)]
 
-mod app;
 mod builder;
-mod handle;
-mod handler;
 mod listener;
-mod remote;
-mod request;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code))] // as with the driver it runs on
 pub(crate) mod simulation;
 
-use std::{
-    fmt,
-    ops::Range,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
-};
+use std::{fmt, os::fd::OwnedFd, path::PathBuf};
 
-use self::{app::Application, remote::Link};
 pub use self::{
     builder::ServerBuilder,
-    handle::{Conn, ConnId, Connections},
-    handler::Handler,
     listener::{ListenAddr, TcpOptions},
-    remote::{Remote, RemoteError, Shutdown},
-    request::{Request, Ticket, Upgrade},
 };
 use crate::{
-    config::Config,
-    driver::{Choice, Driver, DriverKind, Epoll, Settings, Uring, Waker, descriptor_table},
+    driver::DriverKind,
+    endpoint::{Crew, Handler, Remote, Running},
     error::Error,
-    protocol::{Role, handshake::OriginPolicy},
-    reactor::{Counters, Mailbox, MonotonicClock, Reactor, Table, mailbox},
+    protocol::handshake::OriginPolicy,
 };
 
 /// A server that is ready to run: its driver is chosen and its listeners are open.
 pub struct Server {
-    parts: Parts,
-    remote: Remote,
-    mailboxes: Vec<Mailbox>,
-}
-
-/// What the builder has prepared.
-struct Parts {
-    choice: Choice,
+    crew: Crew,
     addresses: Vec<ListenAddr>,
     /// Unix sockets that are ours to remove in the end.
     unix_paths: Vec<PathBuf>,
     /// For each reactor, one of each address.
     listeners: Vec<Vec<OwnedFd>>,
-    wakers: Vec<Waker>,
-    pins: Vec<core_affinity::CoreId>,
-    config: Config,
-    origin: Arc<OriginPolicy>,
-    settings: Settings,
-    private_descriptors: bool,
-}
-
-/// A server whose reactors are running on threads of their own. Dropped, it goes on: `join` waits for
-/// its end.
-#[derive(Debug)]
-pub struct Running {
-    threads: Vec<JoinHandle<Result<usize, Error>>>,
-    remote: Remote,
-    unix_paths: Vec<PathBuf>,
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// Open connections that had not completed the closing handshake when the shutdown's deadline
-    /// came, and were dropped.
-    pub dropped: usize,
+    origin: OriginPolicy,
 }
 
 impl Server {
@@ -85,36 +37,24 @@ impl Server {
         ServerBuilder::default()
     }
 
-    fn new(parts: Parts) -> Self {
-        let (links, mailboxes) = parts
-            .wakers
-            .iter()
-            .map(|waker| {
-                let (postbox, mailbox) = mailbox(waker.clone());
-                (Link { postbox, counters: Arc::new(Counters::default()) }, mailbox)
-            })
-            .unzip();
-        Self { parts, remote: Remote::new(links), mailboxes }
-    }
-
     /// Where it listens, with the ports that the kernel chose.
     pub fn addresses(&self) -> &[ListenAddr] {
-        &self.parts.addresses
+        &self.addresses
     }
 
     /// The driver that its reactors use.
     pub fn driver(&self) -> DriverKind {
-        self.parts.choice.kind
+        self.crew.choice().kind
     }
 
     /// Why it is that driver, in a few words.
     pub fn driver_reason(&self) -> &str {
-        &self.parts.choice.reason
+        &self.crew.choice().reason
     }
 
     /// The handle through which other threads reach it.
     pub fn remote(&self) -> Remote {
-        self.remote.clone()
+        self.crew.remote()
     }
 
     /// Runs it until it is [shut down](Remote::shutdown).
@@ -132,167 +72,15 @@ impl Server {
         self,
         handler: impl Fn(usize) -> H + Send + Sync + 'static,
     ) -> Result<Running, Error> {
-        let Self { parts, remote, mailboxes } = self;
-        let Parts { choice, addresses, mut listeners, wakers, pins, config, origin, .. } = parts;
-        let handler = Arc::new(handler);
-        let config = Arc::new(config);
-        let (ready, readiness) = mpsc::channel();
-        let mut threads = Vec::new();
-        // Private descriptor tables begin as copies of this thread's: the originals stay here until
-        // every reactor has its copies, and are then closed.
-        let originals = Arc::new(match parts.private_descriptors {
-            true => listeners.drain(..).flatten().collect(),
-            false => Vec::new(),
-        });
-        for (index, (waker, mailbox)) in wakers.into_iter().zip(mailboxes).enumerate() {
-            let listeners = match parts.private_descriptors {
-                true => {
-                    let first = index * addresses.len();
-                    Listeners::Inherited(originals.clone(), first..first + addresses.len())
-                }
-                false => Listeners::Owned(std::mem::take(&mut listeners[index])),
-            };
-            let seat = Seat {
-                index,
-                listeners,
-                waker,
-                mailbox,
-                pin: (!pins.is_empty()).then(|| pins[index % pins.len()]),
-                config: config.clone(),
-                counters: remote.counters_of(index),
-                settings: parts.settings.clone(),
-            };
-            let (handler, origin, ready) = (handler.clone(), origin.clone(), ready.clone());
-            let (remote, kind) = (remote.at(index), choice.kind);
-            let body = move || {
-                let mut alarm = Alarm(Some(remote.clone()));
-                let outcome = match kind {
-                    DriverKind::Uring => seat.serve(Uring::new, &*handler, remote, origin, &ready),
-                    DriverKind::Epoll => seat.serve(Epoll::new, &*handler, remote, origin, &ready),
-                };
-                if outcome.is_ok() {
-                    alarm.0 = None;
-                }
-                outcome
-            };
-            let thread = thread::Builder::new().name(format!("throng-{index}")).spawn(body);
-            threads.push(thread);
-        }
-        drop(ready);
-        let (threads, failures): (Vec<_>, Vec<_>) = threads.into_iter().partition(Result::is_ok);
-        let threads: Vec<_> = threads.into_iter().flatten().collect();
-        let running = Running { threads, remote, unix_paths: parts.unix_paths };
-        let serving = readiness.iter().take(running.threads.len()).count();
-        drop(originals);
-        if let Some(Err(error)) = failures.into_iter().next() {
-            let _ = running.remote.shutdown(Shutdown::default());
-            running.join()?;
-            return Err(Error::io("cannot start a reactor's thread", error));
-        }
-        if serving < running.threads.len() {
-            // A thread ended before it served: `join` tells why.
-            running.join()?;
-            return Err(Error::ReactorPanicked(serving));
-        }
-        Ok(running)
-    }
-}
-
-/// Tells the other reactors to leave when this one fails or panics: a server is never half dead.
-struct Alarm(Option<Remote>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if let Some(remote) = &self.0 {
-            let _ = remote.shutdown(Shutdown::default());
-        }
-    }
-}
-
-/// What one reactor's thread is given.
-struct Seat {
-    index: usize,
-    listeners: Listeners,
-    waker: Waker,
-    mailbox: Mailbox,
-    pin: Option<core_affinity::CoreId>,
-    config: Arc<Config>,
-    counters: Arc<Counters>,
-    settings: Settings,
-}
-
-/// How a reactor comes by its listeners.
-enum Listeners {
-    /// They are given to it.
-    Owned(Vec<OwnedFd>),
-    /// It finds copies of these in the descriptor table that it makes its own.
-    Inherited(Arc<Vec<OwnedFd>>, Range<usize>),
-}
-
-impl Seat {
-    /// The life of a reactor's thread.
-    fn serve<D: Driver, H: Handler>(
-        self,
-        driver: impl FnOnce(&Settings, Vec<OwnedFd>, Waker) -> std::io::Result<D>,
-        handler: &dyn Fn(usize) -> H,
-        remote: Remote,
-        origin: Arc<OriginPolicy>,
-        ready: &mpsc::Sender<()>,
-    ) -> Result<usize, Error> {
-        let index = self.index;
-        if let Some(core) = self.pin
-            && !core_affinity::set_for_current(core)
-        {
-            let remedy = "the kernel refused; is the core online and allowed?";
-            return Err(Error::setting("pin", core.id, remedy));
-        }
-        let failed = |what| move |error| Error::io(format!("reactor {index}: {what}"), error);
-        let listeners = match self.listeners {
-            Listeners::Owned(listeners) => listeners,
-            Listeners::Inherited(originals, ours) => descriptor_table::unshare(&originals, ours)
-                .map_err(failed("cannot make a descriptor table of its own"))?,
-        };
-        let listener_count = listeners.len();
-        let driver = driver(&self.settings, listeners, self.waker)
-            .map_err(failed("cannot set the driver up"))?;
-        let app = Application::new(handler(index), remote, origin);
-        let table = Table::new(Role::Server, self.config, self.counters);
-        let clock = MonotonicClock::start();
-        let mut reactor = Reactor::new(driver, app, clock, self.mailbox, table, listener_count);
-        let _ = ready.send(());
-        reactor.run().map_err(failed("waiting for completions"))
-    }
-}
-
-impl Running {
-    /// The handle through which other threads reach it.
-    pub fn remote(&self) -> Remote {
-        self.remote.clone()
-    }
-
-    /// Waits until it has been shut down, and says how that went.
-    pub fn join(self) -> Result<Report, Error> {
-        let mut outcome = Ok(Report::default());
-        for (index, thread) in self.threads.into_iter().enumerate() {
-            let ended = thread.join().unwrap_or(Err(Error::ReactorPanicked(index)));
-            match (ended, &mut outcome) {
-                (Ok(dropped), Ok(report)) => report.dropped += dropped,
-                (Err(error), Ok(_)) => outcome = Err(error),
-                (_, Err(_)) => {}
-            }
-        }
-        for path in &self.unix_paths {
-            let _ = std::fs::remove_file(path);
-        }
-        outcome
+        self.crew.start(self.listeners, self.unix_paths, self.origin, handler)
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("addresses", &self.parts.addresses)
-            .field("driver", &self.parts.choice.kind)
+            .field("addresses", &self.addresses)
+            .field("driver", &self.driver())
             .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,6 @@ mod stories;
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
-use super::{Application, Conn, Handler, Remote, remote::Link};
 use crate::{
     config::Config,
     conn::CloseCause,
@@ -20,6 +19,7 @@ use crate::{
         Settings, Waker,
         sim::{Faults, Network, Sim},
     },
+    endpoint::{Application, Conn, Handler, Link, Remote},
     protocol::{MaskingKey, Message, Opcode, Role, Rsv, append_frame, handshake::OriginPolicy},
     reactor::{Clock, Counters, Reactor, Table, mailbox},
 };

@@ -11,8 +11,8 @@ use crate::{
     config::Config,
     conn::{Overflow, SendQueue, Timeouts},
     driver::sim::{Dice, End, Faults},
+    endpoint::Shutdown,
     protocol::{CloseCode, Limits},
-    server::Shutdown,
 };
 
 /// Plays one story with `count` actors, to the end, and says how long it was in virtual time.
