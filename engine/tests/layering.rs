@@ -66,15 +66,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conn/peer", &["conn"]),
     ("conn/deadline", &["conn"]),
     ("conn/cause", &["protocol", "conn/deadline"]),
+    ("conn/connect_error", &["protocol", "conn/cause", "conn/deadline"]),
     ("conn/inbound", &["protocol", "pool", "conn/deadline"]),
     ("conn/outbound", &["protocol", "pool"]),
     // Talking to the kernel, without a frame. No driver knows another; `probe` chooses.
     ("driver", &["pool"]),
     ("driver/payload", &["pool", "driver"]),
-    ("driver/socket", &[]),
+    ("driver/route", &[]),
+    ("driver/socket", &["driver/route"]),
     ("driver/descriptor_table", &[]),
-    ("driver/epoll", &["pool", "driver", "driver/socket"]),
-    ("driver/uring", &["pool", "driver", "driver/socket"]),
+    ("driver/epoll", &["pool", "driver", "driver/route", "driver/socket"]),
+    ("driver/uring", &["pool", "driver", "driver/route", "driver/socket"]),
     ("driver/probe", &["driver", "driver/uring"]),
     // What is set, and what can go wrong.
     ("config", &["conn", "protocol"]),
@@ -84,6 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // What users see: of both ends, and of each.
     ("endpoint", &["config", "conn", "driver", "error", "pool", "protocol", "reactor", "simd"]),
     ("server", &["driver", "endpoint", "error", "protocol"]),
+    ("client", &["conn", "driver", "endpoint", "error", "protocol"]),
     ("", &["protocol", "server"]),
 ];
 
@@ -99,12 +102,13 @@ const LEVELS: &[(&str, u8)] = &[
     ("reactor", 4),
     ("endpoint", 5),
     ("server", 6),
+    ("client", 6),
     ("", 7),
 ];
 
 /// Who may say `unsafe`, and who forbids it.
 const UNSAFE: &[&str] = &["simd", "pool", "driver"];
-const SAFE: &[&str] = &["protocol", "conn", "reactor", "endpoint", "server"];
+const SAFE: &[&str] = &["protocol", "conn", "reactor", "endpoint", "server", "client"];
 
 /// A file has at most this many lines, but for these, which are tables or one long story.
 const LINES_MAX: usize = 700;

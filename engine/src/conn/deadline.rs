@@ -38,7 +38,8 @@ impl Tick {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// From the accepted connection to the end of the opening handshake, a deferred decision
-    /// included. Default: 10 s.
+    /// included; at the client's end, from being asked for the connection, connecting included.
+    /// Default: 10 s.
     pub handshake: Option<Duration>,
     /// Silence after which the peer is sent a ping. Default: 30 s.
     pub ping: Option<Duration>,
@@ -123,7 +124,7 @@ impl<T> Connection<T> {
             limit.map_or(Tick::NEVER, |limit| from.after(limit))
         };
         match self.phase {
-            Phase::Opening | Phase::Deciding => {
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Deciding => {
                 let at = after(self.opened_at, timeouts.handshake);
                 expired(Deadline::Handshake, at).unwrap_or(Due::Later(at))
             }

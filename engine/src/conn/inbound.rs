@@ -86,6 +86,14 @@ pub(crate) fn whole_frame<'a>(
     Incoming::new(header.opcode, Rsv::NONE, payload).map(Some)
 }
 
+/// Finds the end of the head that opens the connection: a request's, or the answer's to one.
+pub(crate) fn head_scanner(receiver: Role) -> HeadScanner {
+    match receiver {
+        Role::Server => HeadScanner::default(),
+        Role::Client => HeadScanner::for_reply(),
+    }
+}
+
 impl Inbound {
     /// Nothing received yet.
     pub(crate) fn new(receiver: Role) -> Self {
@@ -95,7 +103,7 @@ impl Inbound {
             message: Lease::default(),
             begun_at: None,
             spill: Spill::default(),
-            scanner: HeadScanner::default(),
+            scanner: head_scanner(receiver),
             request_len: 0,
         }
     }

@@ -1,6 +1,8 @@
 //! One connection's life, without a socket and without a clock.
 //!
 //! ```text
+//!  Waiting ── its turn ──▶ Connecting ── the transport is there ──▶ Opening   (a client's begins so)
+//!
 //!            head complete            answered             Close sent
 //!  Opening ───────────────▶ Deciding ─────────▶ Open ─────────────────▶ CloseSent(code)
 //!     │  (deferred upgrades only)   ╲            │                            │
@@ -22,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod cause;
+mod connect_error;
 mod deadline;
 mod inbound;
 mod outbound;
@@ -29,19 +32,23 @@ mod peer;
 
 pub use self::{
     cause::CloseCause,
+    connect_error::{ConnectError, FailedResponse},
     deadline::{Deadline, Timeouts},
     outbound::{Overflow, SendQueue, Sent},
 };
 pub(crate) use self::{
     deadline::{Due, Tick},
-    inbound::{Inbound, Refusal, Spill, whole_frame},
+    inbound::{Inbound, Refusal, Spill, head_scanner, whole_frame},
     outbound::{Outbox, Piece},
     peer::Peer,
 };
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, sync::Arc};
 
-use crate::protocol::{CloseCode, handshake::AcceptKey};
+use crate::protocol::{
+    CloseCode, Role,
+    handshake::{AcceptKey, Proposal},
+};
 
 /// A connection, as the table holds it.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ pub(crate) struct Connection<T> {
     pub(crate) flags: Flags,
     /// When the peer's last byte arrived.
     pub(crate) heard_at: Tick,
-    /// When the connection was accepted; when it was upgraded, from then on.
+    /// When the connection was accepted, or asked for; when it was upgraded, from then on.
     pub(crate) opened_at: Tick,
     /// One more than its index in this turn's list of connections with something to say; or 0.
     pub(crate) dirty: u32,
@@ -68,7 +75,11 @@ pub(crate) struct Connection<T> {
 /// Where in its life a connection is (RFC 6455 §4.1, §7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The request head is arriving.
+    /// It is asked for, and the driver does not know of it yet: others come first.
+    Waiting,
+    /// The transport is being made.
+    Connecting,
+    /// The request head is arriving; at the client's end, the server's answer.
     Opening,
     /// The application decides about the upgrade, later.
     Deciding,
@@ -85,6 +96,11 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// The opening handshake is not done.
+    pub(crate) fn is_opening(self) -> bool {
+        matches!(self, Self::Waiting | Self::Connecting | Self::Opening | Self::Deciding)
+    }
+
     /// The application has been told that it is open, and not yet that it is closed.
     pub(crate) fn is_live(self) -> bool {
         matches!(self, Self::Open | Self::CloseSent(_))
@@ -110,6 +126,10 @@ impl Flags {
     pub(crate) const CLEAN: Self = Self(1 << 5);
     /// Receiving is paused, because spilled input comes first or a decision is pending.
     pub(crate) const PAUSED: Self = Self(1 << 6);
+    /// We are the client's end of it.
+    pub(crate) const CLIENT: Self = Self(1 << 7);
+    /// What arrives is not handed on as it arrives, or is not masked.
+    pub(crate) const NOT_PLAIN: Self = Self(Self::PAUSED.0 | Self::CLIENT.0);
 
     #[inline]
     pub(crate) fn has(self, flag: Self) -> bool {
@@ -132,21 +152,39 @@ impl Flags {
 pub(crate) struct Extra {
     /// When `on_timer` is due.
     pub(crate) timer_at: Option<Tick>,
-    /// Answers a deferred upgrade.
+    /// Answers a deferred upgrade, or is what the server has to answer.
     pub(crate) accept_key: Option<AcceptKey>,
+    /// What we ask the server for. Until the application has been told what came of it.
+    pub(crate) proposal: Option<Arc<Proposal>>,
     /// Where an IPv6 peer is.
     pub(crate) peer: Option<(Ipv6Addr, u16)>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        self.timer_at.is_none() && self.accept_key.is_none() && self.peer.is_none()
+        let Self { timer_at, accept_key, proposal, peer } = self;
+        timer_at.is_none() && accept_key.is_none() && proposal.is_none() && peer.is_none()
     }
 }
 
 impl<T: Default> Connection<T> {
     /// A connection that was accepted at `now`.
     pub(crate) fn new(now: Tick) -> Self {
+        Self::with_data(now, T::default())
+    }
+}
+
+impl<T> Connection<T> {
+    /// A connection that is asked for at `now`, to make `proposal`.
+    pub(crate) fn to_server(now: Tick, proposal: Arc<Proposal>, data: T) -> Self {
+        let mut connection = Self::with_data(now, data);
+        connection.phase = Phase::Waiting;
+        connection.flags = Flags::CLIENT;
+        connection.extra_mut().proposal = Some(proposal);
+        connection
+    }
+
+    fn with_data(now: Tick, data: T) -> Self {
         Self {
             phase: Phase::Opening,
             flags: Flags::default(),
@@ -157,12 +195,16 @@ impl<T: Default> Connection<T> {
             inbound: None,
             outbox: None,
             extra: None,
-            data: T::default(),
+            data,
         }
     }
-}
 
-impl<T> Connection<T> {
+    /// Which end of it we are.
+    #[inline]
+    pub(crate) fn role(&self) -> Role {
+        if self.flags.has(Flags::CLIENT) { Role::Client } else { Role::Server }
+    }
+
     /// What few connections have, made on first use.
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
@@ -186,6 +228,16 @@ impl<T> Connection<T> {
         let accept_key = self.extra_mut().accept_key.take();
         self.tidy();
         accept_key
+    }
+
+    /// Takes what we ask the server for, and what it has to answer: the application is about to be told
+    /// what came of it. `None`: it has been told, or nothing was asked.
+    pub(crate) fn take_proposal(&mut self) -> Option<Arc<Proposal>> {
+        let extra = self.extra.as_mut()?;
+        let proposal = extra.proposal.take()?;
+        extra.accept_key = None;
+        self.tidy();
+        Some(proposal)
     }
 
     /// Gives back what is rare, when there is nothing rare any more.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     pool::{BufferPool, Exhausted, Lease},
-    protocol::{Opcode, frame_header},
+    protocol::{MaskingKey, Opcode, masked_frame_header},
 };
 
 /// How much may wait for one connection, and what happens to what does not fit.
@@ -85,11 +85,13 @@ const PIECE_LEN: usize = 16 * 1024;
 const COPIED_LEN_MAX: usize = 1024;
 
 impl Outbox {
-    /// Adds a frame (or any bytes that belong together) behind all others.
+    /// Adds a frame (or any bytes that belong together) behind all others, its payload masked on the way
+    /// if there is a key.
     pub(crate) fn push(
         &mut self,
         header: &[u8],
         payload: &[u8],
+        mask: Option<MaskingKey>,
         pool: &mut BufferPool,
     ) -> Result<(), Exhausted> {
         let len = header.len() + payload.len();
@@ -111,7 +113,7 @@ impl Outbox {
         };
         pool.reserve(lease, len)?;
         lease.bytes_mut().extend_from_slice(header);
-        lease.bytes_mut().extend_from_slice(payload);
+        append(lease.bytes_mut(), payload, mask);
         self.len += len;
         Ok(())
     }
@@ -124,7 +126,7 @@ impl Outbox {
         pool: &mut BufferPool,
     ) -> Result<(), Exhausted> {
         if frame.len() <= COPIED_LEN_MAX {
-            return self.push(&frame, &[], pool);
+            return self.push(&frame, &[], None, pool);
         }
         self.len += frame.len();
         self.pieces.push_back(Piece::Shared(frame));
@@ -144,15 +146,17 @@ impl Outbox {
         &mut self,
         opcode: Opcode,
         payload: &[u8],
+        mask: Option<MaskingKey>,
         pool: &mut BufferPool,
     ) -> Result<(), Exhausted> {
+        let header = masked_frame_header(opcode, payload.len(), mask);
         let mut lease = match self.urgent.take() {
             Some(lease) => lease,
-            None => pool.lend(2 + payload.len())?,
+            None => pool.lend(header.len() + payload.len())?,
         };
         lease.bytes_mut().clear();
-        lease.bytes_mut().extend_from_slice(&frame_header(opcode, payload.len()));
-        lease.bytes_mut().extend_from_slice(payload);
+        lease.bytes_mut().extend_from_slice(&header);
+        append(lease.bytes_mut(), payload, mask);
         self.urgent = Some(lease);
         Ok(())
     }
@@ -197,6 +201,14 @@ impl Outbox {
         }
         self.len = 0;
         self.cut_off = false;
+    }
+}
+
+/// Copies `payload` behind `bytes`, and masks it on the way if there is a key.
+fn append(bytes: &mut Vec<u8>, payload: &[u8], mask: Option<MaskingKey>) {
+    match mask {
+        None => bytes.extend_from_slice(payload),
+        Some(key) => key.append(bytes, payload),
     }
 }
 

@@ -17,7 +17,11 @@
 //!   socket. [`Op::Close`] ends it, and [`Completion::Closed`] is the last completion for that token:
 //!   only then may the reactor reuse the place. A socket that is never attached is dropped with
 //!   [`Driver::discard`].
-//! * **Receiving** begins with `Attach` and goes on until [`Op::Pause`]; [`Op::Resume`] lets it go
+//! * **Connecting.** [`Op::Connect`] names a socket by the token from its beginning. `Connected` says
+//!   that it is there, and from then on it receives, as after `Attach`; or `Failed` says that it will
+//!   not be. Until one of them has come, the reactor submits nothing for the token but `Close` or
+//!   `Abort`, which end the attempt.
+//! * **Receiving** begins with `Attach` or `Connected` and goes on until [`Op::Pause`]; [`Op::Resume`] lets it go
 //!   on. After `Pause` was submitted no `Received` arrives for the token until `Resume` is, though
 //!   `Failed` may. `Finished` and `Failed` end receiving, each at most once.
 //! * **Sending.** At most one `Send` per token is submitted in a flush, and none while the fate of an
@@ -46,6 +50,7 @@ pub(crate) mod descriptor_table;
 mod epoll;
 mod payload;
 mod probe;
+mod route;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code, unused_imports))] // the fuzzer plays only one of its parts
 pub(crate) mod sim;
@@ -56,6 +61,7 @@ pub use self::probe::DriverKind;
 pub(crate) use self::{
     epoll::Epoll,
     probe::{Choice, choose},
+    route::{Route, Target},
     uring::Uring,
 };
 
@@ -128,7 +134,8 @@ pub(crate) trait Driver {
     fn discard(&mut self, socket: Socket);
 
     /// Passes on what is queued and waits at most `timeout` (`None`: for ever) for something to
-    /// finish, or for [`Waker::wake`]. Returns at once while completions are left to be taken.
+    /// finish, or for [`Waker::wake`]. A timeout is kept to within a tenth of a millisecond, unless it is
+    /// in whole milliseconds: those may cost less, and may take one more. Returns at once while completions are left to be taken.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// The next thing that finished, and the arena to answer into. Received bytes are lent until the
@@ -157,6 +164,9 @@ pub(crate) struct Socket(pub(crate) u32);
 pub(crate) enum Op {
     /// Gives `socket` the submission's token and begins to receive.
     Attach(Socket),
+    /// Makes a connection, and gives it the submission's token. Costs a few system calls, none of
+    /// which waits, and a descriptor: for good with epoll, for a turn with io_uring.
+    Connect(Arc<Route>),
     /// Stops receiving until `Resume`: the peer is made to wait.
     Pause,
     /// Goes on receiving.
@@ -193,6 +203,8 @@ pub(crate) enum Completion<'a> {
     Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
     /// Accepting ended until it is asked for again; `EMFILE`, `ENFILE`, `ENOMEM` and `ENOBUFS` are worth another try later.
     AcceptFailed { listener: usize, error: io::Error },
+    /// The connection that was asked for is there, and receives.
+    Connected { token: Token },
     /// Bytes from the peer, lent, in the order of the stream. Never empty.
     Received { token: Token, bytes: &'a mut [u8] },
     /// The peer will send no more (FIN).
@@ -204,7 +216,7 @@ pub(crate) enum Completion<'a> {
     Unsent { token: Token, rest: Payload },
     /// The socket takes output again.
     Writable { token: Token },
-    /// The connection is lost: reset, timed out, unreachable. The reactor answers with `Close`.
+    /// The connection is lost, or cannot be made: reset, timed out, unreachable, refused. The reactor answers with `Close`.
     Failed { token: Token, error: io::Error },
     /// The socket is gone, and the token with it.
     Closed { token: Token },

@@ -1,15 +1,77 @@
 //! Safe wrappers over the socket calls, shaped for drivers: nothing blocks, nothing raises a signal,
 //! and what only needs another try gets it.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     io::{Errno, ioctl_fionbio},
     net::{
-        RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send as send_with,
-        shutdown, sockopt,
+        AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+        acceptfrom_with, bind, connect as connect_to, recv, send as send_with, shutdown,
+        socket_with, sockopt,
     },
 };
+
+use super::{Route, Target};
+
+/// A non-blocking socket that can [`connect`] along `route`, with its options set and bound to its
+/// source, if there is one.
+pub(crate) fn open(route: &Route) -> Result<OwnedFd, Errno> {
+    let family = match route.target {
+        Target::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
+        Target::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
+        Target::Unix(_) => AddressFamily::UNIX,
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    if let Target::Tcp(_) = route.target {
+        sockopt::set_tcp_nodelay(&socket, route.nodelay)?;
+        if let Some(source) = route.source {
+            bind_address_no_port(&socket)?;
+            bind(&socket, &SocketAddr::from((source, 0)))?;
+        }
+    }
+    Ok(socket)
+}
+
+/// Begins to connect. Says whether that is done already; if not, the socket becomes writable when it
+/// is, or when it [failed](take_error).
+pub(crate) fn connect(socket: impl AsFd, target: &Target) -> Result<bool, Errno> {
+    let begun = match target {
+        Target::Tcp(address) => connect_to(socket, address),
+        Target::Unix(path) => connect_to(socket, &SocketAddrUnix::new(path.as_path())?),
+    };
+    match begun {
+        Ok(()) => Ok(true),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the kernel choose a port when it knows the target, and not yet when the socket is bound: ports
+/// then count for each pair of addresses, and finding a free one stays quick (`ip(7)`).
+fn bind_address_no_port(socket: &OwnedFd) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and the option's value is one `int`, which lives as long.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
+}
 
 /// Takes one connection out of the queue of a non-blocking `listener`, non-blocking itself and not
 /// inherited by child processes. The peer's address comes with it and costs nothing extra.

@@ -4,11 +4,11 @@ use std::{any::Any, sync::Arc};
 
 use super::{Conn, ConnId, Connections, Handler, Remote, Request, request::Decision};
 use crate::{
-    conn::CloseCause,
+    conn::{CloseCause, ConnectError},
     pool::Key,
     protocol::{
         Message,
-        handshake::{self, OriginPolicy, Response},
+        handshake::{self, OriginPolicy, Reply, Response},
     },
     reactor::{App, AppEvent, Turn, Verdict},
 };
@@ -103,8 +103,34 @@ impl<H: Handler> App for Application<H> {
     }
 
     fn on_command(&mut self, turn: &mut Turn<'_, H::Data>, command: Box<dyn Any + Send>) {
-        let turn = Turn { table: &mut *turn.table, arena: &mut *turn.arena };
-        let mut connections = Connections::new(turn, &self.remote);
-        self.handler.on_command(&mut connections, command);
+        self.handler.on_command(&mut at_large(turn, &self.remote), command);
     }
+
+    fn on_start(&mut self, turn: &mut Turn<'_, H::Data>) {
+        self.handler.on_start(&mut at_large(turn, &self.remote));
+    }
+
+    fn on_wake(&mut self, turn: &mut Turn<'_, H::Data>) {
+        self.handler.on_wake(&mut at_large(turn, &self.remote));
+    }
+
+    fn on_connected(&mut self, turn: &mut Turn<'_, H::Data>, key: Key) {
+        self.call(turn, key, |handler, conn| handler.on_connected(conn));
+    }
+
+    fn on_reply(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, reply: &Reply<'_>) {
+        self.call(turn, key, |handler, conn| handler.on_reply(conn, reply));
+    }
+
+    fn on_connect_failed(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, error: ConnectError) {
+        let id = ConnId::new(self.remote.reactor(), key);
+        let mut connections = at_large(turn, &self.remote);
+        let data = connections.take_data(key);
+        self.handler.on_connect_failed(&mut connections, id, data, error);
+    }
+}
+
+/// What a callback holds that is about no connection in particular.
+fn at_large<'a, T>(turn: &'a mut Turn<'_, T>, remote: &'a Remote) -> Connections<'a, T> {
+    Connections::new(Turn { table: &mut *turn.table, arena: &mut *turn.arena }, remote)
 }

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     driver::{Choice, Driver, DriverKind, Epoll, Settings, Uring, Waker, descriptor_table},
     error::Error,
-    protocol::{Role, handshake::OriginPolicy},
+    protocol::handshake::OriginPolicy,
     reactor::{Counters, Mailbox, MonotonicClock, Reactor, Table, mailbox},
 };
 
@@ -219,7 +219,7 @@ impl Seat {
         let driver = driver(&self.settings, listeners, self.waker)
             .map_err(failed("cannot set the driver up"))?;
         let app = Application::new(handler(index), remote, origin);
-        let table = Table::new(Role::Server, self.config, self.counters);
+        let table = Table::new(self.config, self.counters);
         let clock = MonotonicClock::start();
         let mut reactor = Reactor::new(driver, app, clock, self.mailbox, table, listener_count);
         let _ = ready.send(());

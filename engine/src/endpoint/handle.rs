@@ -1,14 +1,18 @@
 //! What a callback holds.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
-use super::Remote;
+use super::{Connect, Remote};
 use crate::{
-    conn::{CloseCause, Phase, Sent},
+    conn::{CloseCause, ConnectError, Phase, Sent},
     pool::Key,
-    protocol::{CloseCode, Message, Opcode, Rsv, append_frame},
+    protocol::{CloseCode, Message, Opcode, Role, Rsv, append_frame},
     reactor::Turn,
 };
 
@@ -120,6 +124,12 @@ impl<'a, T> Conn<'a, T> {
         self.connections.turn.abort(self.key, CloseCause::Aborted);
     }
 
+    /// Which end of the connection we are: a reactor may have both.
+    pub fn role(&self) -> Role {
+        let connections = &self.connections.turn.table.connections;
+        connections.get(self.key).map_or(Role::Server, |conn| conn.role())
+    }
+
     /// Whether messages can be sent.
     pub fn is_open(&self) -> bool {
         let connections = &self.connections.turn.table.connections;
@@ -172,6 +182,15 @@ impl<'a, T> Connections<'a, T> {
         Self { turn, remote }
     }
 
+    /// Takes what a connection carries, which will not open.
+    pub(super) fn take_data(&mut self, key: Key) -> T
+    where
+        T: Default,
+    {
+        let conn = self.turn.table.connections.get_mut(key);
+        conn.map(|conn| std::mem::take(&mut conn.data)).unwrap_or_default()
+    }
+
     fn reborrow(&mut self) -> Connections<'_, T> {
         let turn = Turn { table: &mut *self.turn.table, arena: &mut *self.turn.arena };
         Connections { turn, remote: self.remote }
@@ -188,6 +207,37 @@ impl<'a, T> Connections<'a, T> {
     /// once and shared. [`Remote::broadcast`] reaches the other reactors too.
     pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) -> usize {
         self.turn.broadcast(&frame(message.into()))
+    }
+
+    /// Begins to connect, and says which id the connection has, or will have when it is open. `data`
+    /// is what it carries. What comes of it is told by
+    /// [`on_connected`](crate::Handler::on_connected), [`on_open`](crate::Handler::on_open) or
+    /// [`on_connect_failed`](crate::Handler::on_connect_failed).
+    ///
+    /// Any number may be asked for at once: a reactor begins 64 a turn. No system call is made here.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Request`], [`ConnectError::TableFull`], [`ConnectError::Leaving`], and
+    /// [`ConnectError::Io`] if the kernel has no randomness to give. `data` is dropped, and
+    /// `on_connect_failed` is not called.
+    pub fn connect(&mut self, connect: &Connect, data: T) -> Result<ConnId, ConnectError> {
+        let Connect { route, proposal } = connect.clone();
+        let key = self.turn.connect(route, proposal, data)?;
+        Ok(ConnId::new(self.remote.reactor(), key))
+    }
+
+    /// Drops a connection without a closing handshake, also one that is not open yet.
+    pub fn abort(&mut self, id: ConnId) {
+        if id.reactor() == self.remote.reactor() {
+            self.turn.abort(id.key(), CloseCause::Aborted);
+        }
+    }
+
+    /// Asks for [`on_wake`](crate::Handler::on_wake) at this instant, once: to within about 0.1 ms, later rather than
+    /// sooner. A reactor has one alarm: this replaces the one that was set; `None` unsets it.
+    pub fn wake_at(&mut self, at: impl Into<Option<Instant>>) {
+        self.turn.table.wake_at = at.into();
     }
 
     /// How many connections there are, in whatever phase of their lives.

@@ -2,10 +2,13 @@
 
 use std::any::Any;
 
-use super::{Conn, Connections, Request, Upgrade};
+use super::{Conn, ConnId, Connections, Request, Upgrade};
 use crate::{
-    conn::CloseCause,
-    protocol::{Message, handshake::Response},
+    conn::{CloseCause, ConnectError},
+    protocol::{
+        Message,
+        handshake::{Reply, Response},
+    },
 };
 
 /// An application: one value of it a reactor, built on that reactor's thread.
@@ -48,6 +51,25 @@ pub trait Handler: 'static {
         Upgrade::accept()
     }
 
+    /// A connection that we asked for ([`Connections::connect`]) has its transport: TCP has been
+    /// established, the request goes out next. Nothing can be sent yet.
+    fn on_connected(&mut self, conn: &mut Conn<'_, Self::Data>) {}
+
+    /// The server accepted what we asked for; `on_open` follows. This is the moment to read the
+    /// subprotocol that it chose, and its other headers.
+    fn on_reply(&mut self, conn: &mut Conn<'_, Self::Data>, reply: &Reply<'_>) {}
+
+    /// A connection that we asked for did not open: its id, its data, and why. Called once for each
+    /// [`Connections::connect`] that is not followed by `on_open`.
+    fn on_connect_failed(
+        &mut self,
+        connections: &mut Connections<'_, Self::Data>,
+        id: ConnId,
+        data: Self::Data,
+        error: ConnectError,
+    ) {
+    }
+
     /// The opening handshake is done.
     fn on_open(&mut self, conn: &mut Conn<'_, Self::Data>) {}
 
@@ -71,6 +93,12 @@ pub trait Handler: 'static {
     /// The connection is no longer open. Called exactly once for each `on_open`; what is sent from
     /// here is dropped.
     fn on_close(&mut self, conn: &mut Conn<'_, Self::Data>, cause: CloseCause) {}
+
+    /// The reactor begins its loop: called once, before anything else.
+    fn on_start(&mut self, connections: &mut Connections<'_, Self::Data>) {}
+
+    /// The instant that [`Connections::wake_at`] asked for has come.
+    fn on_wake(&mut self, connections: &mut Connections<'_, Self::Data>) {}
 
     /// A plain HTTP request on the same port: health, metrics, a page.
     ///

@@ -1,7 +1,8 @@
-//! What does not depend on where a server listens: the handler, what its callbacks hold, the threads.
+//! What both ends of a connection share: the handler, what its callbacks hold, and the threads.
 #![forbid(unsafe_code)]
 
 mod app;
+mod connect;
 mod crew;
 mod handle;
 mod handler;
@@ -9,15 +10,14 @@ mod remote;
 mod request;
 mod setup;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::{app::Application, remote::Link};
-#[cfg(not(any(test, fuzzing)))]
-use self::{app::Application, remote::Link};
 pub(crate) use self::{
+    app::Application,
     crew::Crew,
+    remote::Link,
     setup::{Setup, common_settings},
 };
 pub use self::{
+    connect::Connect,
     crew::{Report, Running},
     handle::{Conn, ConnId, Connections},
     handler::Handler,

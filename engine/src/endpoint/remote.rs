@@ -1,8 +1,16 @@
 //! What every other thread holds.
 
-use std::{any::Any, fmt, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use super::{ConnId, handle::frame};
+use super::{ConnId, Connect, handle::frame};
 use crate::{
     protocol::{
         CloseCode, Message,
@@ -19,6 +27,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Remote {
     reactors: Arc<[Link]>,
+    /// Whose turn it is to connect.
+    turn: Arc<AtomicUsize>,
     /// The reactor that this clone was given to, for callbacks.
     here: usize,
 }
@@ -72,12 +82,12 @@ impl Default for Shutdown {
 
 impl Remote {
     pub(crate) fn new(reactors: Vec<Link>) -> Self {
-        Self { reactors: reactors.into(), here: 0 }
+        Self { reactors: reactors.into(), turn: Arc::default(), here: 0 }
     }
 
     /// A clone for the callbacks of reactor `here`.
     pub(crate) fn at(&self, here: usize) -> Self {
-        Self { reactors: self.reactors.clone(), here }
+        Self { here, ..self.clone() }
     }
 
     /// The number of the reactor whose callback this handle came from.
@@ -116,6 +126,22 @@ impl Remote {
     /// Drops one connection without a closing handshake.
     pub fn abort(&self, id: ConnId) -> Result<(), RemoteError> {
         self.post(id.reactor(), Command::Abort { key: id.key() })
+    }
+
+    /// Asks the reactors in turn to connect. The connection carries `Data::default()`; to give it other
+    /// data, send a [command](Self::command) and use [`Connections::connect`](super::Connections).
+    ///
+    /// What cannot even be begun (the request cannot be said, the table is full, the reactor is
+    /// leaving) is logged as an error.
+    pub fn connect(&self, connect: &Connect) -> Result<(), RemoteError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.connect_on(turn % self.reactors.len(), connect)
+    }
+
+    /// As [`connect`](Self::connect), on this reactor.
+    pub fn connect_on(&self, reactor: usize, connect: &Connect) -> Result<(), RemoteError> {
+        let Connect { route, proposal } = connect.clone();
+        self.post(reactor, Command::Connect { route, proposal })
     }
 
     /// Hands something to a reactor's [`Handler::on_command`](super::Handler::on_command).

@@ -7,11 +7,11 @@ use std::{
 
 use super::Turn;
 use crate::{
-    conn::CloseCause,
+    conn::{CloseCause, ConnectError},
     pool::Key,
     protocol::{
         Message,
-        handshake::{AcceptKey, Acceptance, Request, Response},
+        handshake::{AcceptKey, Acceptance, Reply, Request, Response},
     },
 };
 
@@ -32,6 +32,15 @@ pub(crate) trait App {
         request: &Request<'_>,
     ) -> Verdict;
 
+    /// A connection that was asked for has its transport.
+    fn on_connected(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key);
+
+    /// A server accepted; `on_open` follows.
+    fn on_reply(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, reply: &Reply<'_>);
+
+    /// A connection that was asked for will not open.
+    fn on_connect_failed(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, error: ConnectError);
+
     /// The opening handshake is done.
     fn on_open(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key);
 
@@ -43,6 +52,12 @@ pub(crate) trait App {
 
     /// A connection that was open is no longer.
     fn on_close(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, cause: CloseCause);
+
+    /// The reactor begins.
+    fn on_start(&mut self, turn: &mut Turn<'_, Self::Data>);
+
+    /// The instant that was asked for has come.
+    fn on_wake(&mut self, turn: &mut Turn<'_, Self::Data>);
 
     /// Another thread sent this to the reactor.
     fn on_command(&mut self, turn: &mut Turn<'_, Self::Data>, command: Box<dyn Any + Send>);

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 pub(crate) trait Clock {
     /// Time since the reactor started.
     fn elapsed(&self) -> Duration;
+
+    /// Time until `at`: none if it has come.
+    fn until(&self, at: Instant) -> Duration;
 }
 
 /// The kernel's monotonic clock.
@@ -22,5 +25,9 @@ impl MonotonicClock {
 impl Clock for MonotonicClock {
     fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    fn until(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(Instant::now())
     }
 }

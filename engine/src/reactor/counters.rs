@@ -69,6 +69,10 @@ counters! {
     accepted,
     /// Times that accepting failed (descriptors or memory used up) and was put off.
     accept_failures,
+    /// Connections asked for, to a server.
+    connects,
+    /// Those of them that did not open.
+    connect_failures,
     /// Opening handshakes completed.
     opened,
     /// Requests answered with something other than an upgrade.

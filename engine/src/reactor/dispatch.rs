@@ -2,10 +2,10 @@
 
 use super::{Accepted, App, AppEvent, Command, Core, Panicked, Turn, net};
 use crate::{
-    conn::{CloseCause, Connection, Deadline, Due, Flags, Phase},
+    conn::{CloseCause, ConnectError, Connection, Deadline, Due, Flags, Phase},
     driver::{Completion, Op},
     pool::{Arena, Key},
-    protocol::{CloseCode, Opcode, handshake::Response},
+    protocol::{CloseCode, Opcode, Role, handshake::Response},
 };
 
 impl<A: App> Core<A> {
@@ -13,7 +13,7 @@ impl<A: App> Core<A> {
     pub(super) fn dispatch(&mut self, completion: Completion<'_>, arena: &mut Arena) {
         match completion {
             Completion::Received { token, bytes } => self.received(token, bytes, arena),
-            Completion::Accepted { socket, .. } if self.leaving => {
+            Completion::Accepted { socket, .. } if self.table.leaving => {
                 self.accepted.push(Accepted::Discard(socket));
             }
             Completion::Accepted { listener, socket, peer } => {
@@ -54,10 +54,14 @@ impl<A: App> Core<A> {
             Completion::Finished { token } => self.finished(token, arena),
             Completion::Failed { token, error } => {
                 let mut turn = Turn { table: &mut self.table, arena };
-                turn.end(token, CloseCause::Lost(error.kind()));
+                match turn.is_unopened(token) {
+                    true => turn.connect_failed(token, ConnectError::Io(error)),
+                    false => turn.end(token, CloseCause::Lost(error.kind())),
+                }
                 turn.release(token, Op::Close);
             }
             Completion::Closed { token } => self.remove(token),
+            Completion::Connected { token } => self.connected(token, arena),
         }
         self.settle(arena);
     }
@@ -80,6 +84,14 @@ impl<A: App> Core<A> {
                     self.table.counters.panics.add(1);
                 }
             }
+            Command::Connect { route, proposal } => {
+                let begun = net(A::Data::default).map(|data| turn.connect(route, proposal, data));
+                match begun {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "cannot begin to connect"),
+                    Err(_) => self.table.counters.panics.add(1),
+                }
+            }
             Command::Decide { key, verdict } => self.decided(key, verdict, arena),
         }
         self.settle(arena);
@@ -90,6 +102,7 @@ impl<A: App> Core<A> {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         let due = conn.due(self.table.now, &self.config.timeouts, key.index);
         let phase = conn.phase;
+        let is_client = self.is_client(key);
         let mut turn = Turn { table: &mut self.table, arena };
         match due {
             Due::Later(_) => {}
@@ -106,6 +119,9 @@ impl<A: App> Core<A> {
                 turn.table.counters.timeouts.add(1);
                 let cause = CloseCause::TimedOut(deadline);
                 match deadline {
+                    Deadline::Handshake if is_client => {
+                        self.reply_ended(key, cause, arena);
+                    }
                     Deadline::Handshake => {
                         let response = match phase {
                             Phase::Deciding => Response::text(504, "nobody decided in time\n"),
@@ -170,6 +186,10 @@ impl<A: App> Core<A> {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         conn.flags.insert(Flags::FINISHED);
         let (phase, paused) = (conn.phase, conn.flags.has(Flags::PAUSED));
+        if phase == Phase::Opening && self.is_client(key) {
+            let cause = CloseCause::Lost(std::io::ErrorKind::UnexpectedEof);
+            return self.reply_ended(key, cause, arena);
+        }
         let mut turn = Turn { table: &mut self.table, arena };
         match phase {
             Phase::Opening | Phase::Deciding | Phase::Lingering => turn.release(key, Op::Close),
@@ -180,12 +200,12 @@ impl<A: App> Core<A> {
             Phase::Open | Phase::CloseSent(_) => {
                 turn.end(key, CloseCause::Lost(std::io::ErrorKind::UnexpectedEof));
             }
-            Phase::Ending | Phase::Dead => {}
+            Phase::Waiting | Phase::Connecting | Phase::Ending | Phase::Dead => {}
         }
     }
 
     /// The driver let go of the socket: the place is vacant.
-    fn remove(&mut self, key: Key) {
+    pub(super) fn remove(&mut self, key: Key) {
         let Some(mut connection) = self.table.connections.remove(key) else { return };
         if let Some(mut outbox) = connection.outbox.take() {
             outbox.release(&mut self.table.pool);
@@ -197,6 +217,29 @@ impl<A: App> Core<A> {
         if net(|| drop(connection)).is_err() {
             self.table.counters.panics.add(1);
         }
+    }
+
+    /// The reactor begins.
+    pub(super) fn start(&mut self, arena: &mut Arena) {
+        let mut turn = Turn { table: &mut self.table, arena };
+        let outcome = net(|| self.app.on_start(&mut turn));
+        self.survive_alone(outcome, arena);
+    }
+
+    /// The instant that the application asked for has come.
+    pub(super) fn wake(&mut self, arena: &mut Arena) {
+        self.table.wake_at = None;
+        let mut turn = Turn { table: &mut self.table, arena };
+        let outcome = net(|| self.app.on_wake(&mut turn));
+        self.survive_alone(outcome, arena);
+    }
+
+    /// A callback that is about no connection costs none.
+    fn survive_alone(&mut self, outcome: Result<(), Panicked>, arena: &mut Arena) {
+        if outcome.is_err() {
+            self.table.counters.panics.add(1);
+        }
+        self.settle(arena);
     }
 
     /// A callback that panicked costs its own connection, and nobody else's.
@@ -214,6 +257,11 @@ impl<A: App> Core<A> {
         self.table.connections.get(key).map_or(Phase::Dead, |conn| conn.phase)
     }
 
+    /// Which end of the connection we are.
+    pub(super) fn role_of(&self, key: Key) -> Role {
+        self.table.connections.get(key).map_or(Role::Server, Connection::role)
+    }
+
     /// Whether the application holds the connection for open, or nearly so.
     pub(super) fn is_live(&self, key: Key) -> bool {
         self.phase_of(key).is_live()
@@ -227,6 +275,12 @@ impl<A: App> Core<A> {
             self.table.counters.closed.add(1);
             let mut turn = Turn { table: &mut self.table, arena };
             if net(|| self.app.on_close(&mut turn, key, cause)).is_err() {
+                self.table.counters.panics.add(1);
+            }
+        }
+        while let Some((key, error)) = self.table.unopened.pop() {
+            let mut turn = Turn { table: &mut self.table, arena };
+            if net(|| self.app.on_connect_failed(&mut turn, key, error)).is_err() {
                 self.table.counters.panics.add(1);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{App, Clock, Drain, Reactor, Turn};
 use crate::{
-    conn::{CloseCause, Deadline, Phase, Tick},
+    conn::{CloseCause, Deadline, Tick},
     driver::Driver,
     pool::Key,
 };
@@ -35,7 +35,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             return;
         }
         (0..self.listeners.count).for_each(|listener| self.driver.close_listener(listener));
-        self.core.leaving = true;
+        self.core.table.leaving = true;
         let began_at = self.core.table.now;
         let mut waiting: Vec<Key> = self.core.table.connections.keys().collect();
         shuffle(&mut waiting);
@@ -61,8 +61,8 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         while draining.waiting.len() > left_count {
             let key = draining.waiting.pop().expect("longer than something");
             match turn.table.connections.get(key).map(|conn| conn.phase) {
-                Some(Phase::Opening | Phase::Deciding) => turn.abort(key, CloseCause::Aborted),
-                Some(_) => turn.close(key, draining.drain.code, "server is going away"),
+                Some(phase) if phase.is_opening() => turn.abort(key, CloseCause::Aborted),
+                Some(_) => turn.close(key, draining.drain.code, "going away"),
                 None => {}
             }
         }

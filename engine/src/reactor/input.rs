@@ -42,6 +42,7 @@ impl<A: App> Core<A> {
                     self.put_off(key, &bytes[bytes.len() - left_len..], arena);
                 }
             }
+            Phase::Waiting | Phase::Connecting => {}
             Phase::Ending | Phase::Lingering | Phase::Dead => {}
         }
     }
@@ -111,14 +112,14 @@ impl<A: App> Core<A> {
         mut share: usize,
         arena: &mut Arena,
     ) -> usize {
-        let mut phase = self.phase_of(key);
+        let (role, mut phase) = (self.role_of(key), self.phase_of(key));
         while share > 0 && !input.is_empty() && phase.is_live() {
             let (table, limits) = (&mut self.table, &self.config.limits);
             let event = match &mut inbound {
-                None => match whole_frame(&mut input, table.role, limits) {
+                None => match whole_frame(&mut input, role, limits) {
                     Ok(Some(event)) => Ok(event),
                     Ok(None) => {
-                        inbound = Some(table.lend_inbound());
+                        inbound = Some(table.lend_inbound(role));
                         continue;
                     }
                     Err(error) => Err(Refusal::Protocol(error)),
@@ -131,9 +132,11 @@ impl<A: App> Core<A> {
             };
             match event {
                 Ok(Incoming::Message(message)) if phase == Phase::Open => {
-                    let left = self.messages(key, Some(message), input, share, arena);
+                    // A client's are told one by one: only what is masked is plain.
+                    let part = if role == Role::Server { share } else { 1 };
+                    let left = self.messages(key, Some(message), input, part, arena);
                     let from = input.len() - left.len;
-                    (input, share) = (&mut input[from..], left.share);
+                    (input, share) = (&mut input[from..], share - part + left.share);
                 }
                 Ok(event) => {
                     share -= 1;
@@ -172,12 +175,12 @@ impl<A: App> Core<A> {
         arena: &mut Arena,
     ) -> Left {
         let Self { app, table, config, .. } = self;
-        let (is_server, len_max) = (table.role == Role::Server, config.limits.message_len_max);
+        let len_max = config.limits.message_len_max;
         let outcome = net(|| {
             let mut turn = Turn { table, arena };
             let mut next = first;
             while share > 0 {
-                if next.is_none() && is_server {
+                if next.is_none() {
                     next = plain_message(&mut input, len_max)?;
                 }
                 let Some(message) = next.take() else { break };
@@ -235,6 +238,10 @@ impl<A: App> Core<A> {
     /// Fails a connection whose input cannot be taken in.
     fn refuse(&mut self, key: Key, refusal: Refusal, arena: &mut Arena) {
         if !self.is_live(key) {
+            if self.is_client(key) {
+                let mut turn = Turn { table: &mut self.table, arena };
+                return turn.connect_failed(key, CloseCause::OutOfMemory.into());
+            }
             // Only memory can have run out: what is no frame yet breaks no rule of theirs.
             let response = Response::text(503, "no memory left for this request\n");
             return self.respond(key, &response, false, arena);
@@ -248,7 +255,7 @@ impl<A: App> Core<A> {
             }
             Refusal::Exhausted => {
                 let code = CloseCode::TRY_AGAIN_LATER;
-                turn.terminate(key, CloseCause::OutOfMemory, code, "server out of memory");
+                turn.terminate(key, CloseCause::OutOfMemory, code, "out of memory");
             }
         }
     }

@@ -14,11 +14,11 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::{
-    driver::Waker,
+    driver::{Route, Waker},
     pool::Key,
     protocol::{
         CloseCode,
-        handshake::{Acceptance, Response},
+        handshake::{Acceptance, Proposal, Response},
     },
 };
 
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Close { key: Key, code: CloseCode, reason: String },
     /// Drop one.
     Abort { key: Key },
+    /// Connect, with data made by default.
+    Connect { route: Arc<Route>, proposal: Arc<Proposal> },
     /// Answer a deferred upgrade.
     Decide { key: Key, verdict: Decision },
     /// Something of the application's.
@@ -157,6 +159,7 @@ impl fmt::Debug for Command {
             Self::Broadcast { .. } => "Broadcast",
             Self::Close { .. } => "Close",
             Self::Abort { .. } => "Abort",
+            Self::Connect { .. } => "Connect",
             Self::Decide { .. } => "Decide",
             Self::App(_) => "App",
         })

@@ -16,6 +16,7 @@
 
 mod app;
 mod clock;
+mod connecting;
 mod counters;
 mod deadlines;
 mod dispatch;
@@ -23,6 +24,7 @@ mod drain;
 mod flush;
 mod input;
 mod mailbox;
+mod masking;
 mod opening;
 mod output;
 mod table;
@@ -68,8 +70,6 @@ pub(crate) struct Core<A: App> {
     pub(crate) app: A,
     config: Arc<Config>,
     accepted: Vec<Accepted>,
-    /// A drain has begun: who still arrives is turned away.
-    leaving: bool,
 }
 
 /// News of a listener, to be acted upon when the completion has been given back.
@@ -110,7 +110,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         let config = table.config.clone();
         let mut reactor = Self {
             driver,
-            core: Core { table, app, config, accepted: Vec::new(), leaving: false },
+            core: Core { table, app, config, accepted: Vec::new() },
             mailbox,
             clock,
             listeners: Listeners { count: listener_count, paused: Vec::new() },
@@ -124,10 +124,16 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
 
     /// Turns until a drain is over. Returns how many connections its deadline had to drop.
     pub(crate) fn run(&mut self) -> io::Result<usize> {
+        self.start();
         while !self.is_over() {
             self.turn()?;
         }
         Ok(self.draining.as_ref().map_or(0, Draining::dropped))
+    }
+
+    /// Lets the application begin.
+    pub(crate) fn start(&mut self) {
+        self.core.start(self.driver.arena());
     }
 
     /// Waits for something to happen, and deals with everything that has.
@@ -141,6 +147,11 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         let now = Tick::at(self.clock.elapsed());
         self.core.table.now = now;
 
+        if let Some(at) = self.core.table.wake_at
+            && self.clock.until(at).is_zero()
+        {
+            self.core.wake(self.driver.arena());
+        }
         let mut completions = 0;
         while let Some((completion, arena)) = self.driver.next() {
             completions += 1;
@@ -164,6 +175,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             self.sweep(now);
             self.swept_at = now;
         }
+        self.core.begin_connecting();
         self.flush();
 
         let counters = &self.core.table.counters;
@@ -196,17 +208,21 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
     /// How long the next wait may last.
     fn timeout(&self) -> Option<Duration> {
         let table = &self.core.table;
-        if !table.unfinished.is_empty() || !table.outputs.is_empty() {
+        let is_busy = !table.unfinished.is_empty() || !table.outputs.is_empty();
+        if is_busy || !table.waiting.is_empty() {
             return Some(Duration::ZERO);
         }
         let is_idle = table.connections.len() == 0
             && self.listeners.paused.is_empty()
             && self.draining.is_none();
-        (!is_idle).then(|| {
-            let elapsed = self.clock.elapsed();
-            let into_tick = elapsed.subsec_nanos() % Tick::LEN.subsec_nanos();
-            Tick::LEN - Duration::from_nanos(into_tick.into())
-        })
+        let tick = (!is_idle).then(|| {
+            let into_tick = self.clock.elapsed().subsec_nanos() % Tick::LEN.subsec_nanos();
+            // In whole milliseconds, which is all that a tick needs, and the cheaper thing to ask for.
+            let left = (Tick::LEN.subsec_nanos() - into_tick).div_ceil(1_000_000);
+            Duration::from_millis(left.into())
+        });
+        let alarm = table.wake_at.map(|at| self.clock.until(at));
+        tick.into_iter().chain(alarm).min()
     }
 
     fn take_commands(&mut self) {

@@ -1,12 +1,13 @@
-//! The opening handshake: a request head, to the application, to its answer (RFC 6455 §4.2).
+//! The opening handshake: a request head, to the application, to its answer (RFC 6455 §4.2). What a
+//! client does with the answer is in [`connecting`](super::connecting).
 
 use super::{App, Core, Decision, Panicked, Turn, Verdict, net};
 use crate::{
-    conn::{CloseCause, Phase},
+    conn::{CloseCause, Phase, head_scanner},
     pool::{Arena, Key},
     protocol::{
         CloseCode,
-        handshake::{AcceptKey, Acceptance, HeadScanner, Request, Response, header_slots},
+        handshake::{AcceptKey, Acceptance, HandshakeError, Request, Response, header_slots},
     },
 };
 
@@ -18,16 +19,16 @@ const SERVER_FAILED: &[u8] =
 pub(crate) const HEADER_COUNT_MAX: usize = 256;
 
 impl<A: App> Core<A> {
-    /// Bytes of the request head, or of the body behind it, arrived.
+    /// Bytes of the head of a request or an answer, or of the body behind it, arrived.
     pub(super) fn head(&mut self, key: Key, bytes: &mut [u8], arena: &mut Arena) {
         let limit = self.config.limits.head_len_max;
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         if conn.inbound.is_none() {
-            match HeadScanner::default().find_end(bytes, limit) {
+            match head_scanner(conn.role()).find_end(bytes, limit) {
                 // The common case: the head lies whole in the received bytes.
-                Ok(Some(end)) if self.request(key, bytes, end, arena) => return,
+                Ok(Some(end)) if self.head_complete(key, bytes, end, arena) => return,
                 Ok(_) => {}
-                Err(error) => return self.respond(key, &error.response(), false, arena),
+                Err(error) => return self.head_invalid(key, error, arena),
             }
         }
         self.spill(key, bytes, arena);
@@ -37,14 +38,30 @@ impl<A: App> Core<A> {
         match inbound.find_head_end(limit) {
             Ok(Some(end)) => {
                 let mut spill = self.table.take_spill(key);
-                if self.request(key, spill.bytes_mut(), end, arena) {
+                if self.head_complete(key, spill.bytes_mut(), end, arena) {
                     spill.clear(&mut self.table.pool);
                 } else {
                     self.table.put_back_spill(key, spill);
                 }
             }
             Ok(None) => {}
-            Err(error) => self.respond(key, &error.response(), false, arena),
+            Err(error) => self.head_invalid(key, error, arena),
+        }
+    }
+
+    /// As [`request`](Self::request) or [`reply`](Self::reply), whichever it is.
+    fn head_complete(&mut self, key: Key, bytes: &mut [u8], end: usize, arena: &mut Arena) -> bool {
+        match self.is_client(key) {
+            true => self.reply(key, bytes, end, false, arena),
+            false => self.request(key, bytes, end, arena),
+        }
+    }
+
+    /// What arrives becomes no head.
+    fn head_invalid(&mut self, key: Key, error: HandshakeError, arena: &mut Arena) {
+        match self.is_client(key) {
+            true => self.reply_failed(key, error, arena),
+            false => self.respond(key, &error.response(), false, arena),
         }
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::{
-    conn::{Connection, Phase},
+    conn::{Connection, Flags, Phase},
     pool::{Arena, Key},
 };
 
@@ -19,7 +19,8 @@ pub(super) struct Outputs {
     entries: Vec<Entry>,
     /// Frames that entries share, and that are too long for the arena.
     frames: Vec<Bytes>,
-    /// The speaker's entry. A speaker is open, and has no outbox: what ends that forgets it.
+    /// The speaker's entry. A speaker is a server's end, open, and has no outbox: what ends that forgets
+    /// it. (A client masks what it sends, for which there is the general way.)
     speaker: Option<u32>,
 }
 
@@ -91,7 +92,8 @@ impl Outputs {
         }
     }
 
-    /// The same for a connection that is none yet: `None` unless it is open and nothing of it waits.
+    /// The same for a connection that is none yet: `None` unless it is open and nothing of it waits, and it
+    /// is a server's end.
     pub(super) fn begin_to_speak<'a, T>(
         &mut self,
         conn: &mut Connection<T>,
@@ -99,7 +101,7 @@ impl Outputs {
         arena: &'a mut Arena,
         len: usize,
     ) -> Option<&'a mut [u8]> {
-        if conn.phase != Phase::Open || conn.outbox.is_some() {
+        if conn.phase != Phase::Open || conn.outbox.is_some() || conn.flags.has(Flags::CLIENT) {
             return None;
         }
         let room = self.of(conn, key).cork(arena, len)?;

@@ -1,23 +1,26 @@
 //! The connections of one reactor, and everything that can be done to them from inside a turn.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
 use super::{
     counters::Counters,
     deadlines::Deadlines,
+    masking::MaskingKeys,
     output::{Output, Outputs},
 };
 use crate::{
     config::Config,
     conn::{
-        CloseCause, Connection, Flags, Inbound, Outbox, Overflow, Phase, Piece, Sent, Spill, Tick,
+        CloseCause, ConnectError, Connection, Flags, Inbound, Outbox, Overflow, Phase, Piece, Sent,
+        Spill, Tick,
     },
-    driver::{Op, Payload},
+    driver::{Op, Payload, Route},
     pool::{Arena, BufferPool, Exhausted, Key, Slab},
     protocol::{
-        CloseCode, CloseFrame, ClosePayload, Opcode, Role, frame_header, frame_len, write_frame,
+        CloseCode, CloseFrame, ClosePayload, FrameHeader, MaskingKey, Opcode, Role, frame_len,
+        masked_frame_header, write_frame,
     },
 };
 
@@ -29,14 +32,22 @@ pub(crate) struct Table<T> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) config: Arc<Config>,
     pub(crate) now: Tick,
-    /// Which end of its connections we are.
-    pub(crate) role: Role,
+    /// When the application wants to be woken.
+    pub(crate) wake_at: Option<Instant>,
+    /// A drain has begun: who still arrives is turned away.
+    pub(super) leaving: bool,
+    /// What frames of a client are masked with.
+    pub(super) masking_keys: MaskingKeys,
+    /// Connections that are asked for and not begun, in order.
+    pub(super) waiting: VecDeque<(Key, Arc<Route>)>,
     /// What connections have to say at the end of the turn.
     pub(super) outputs: Outputs,
     /// What else to ask of the driver, in order, before the output.
     pub(super) ops: Vec<(Op, Key)>,
     /// Connections that ended, whose `on_close` is due.
     pub(super) ended: Vec<(Key, CloseCause)>,
+    /// Connections that will not open, whose `on_connect_failed` is due.
+    pub(super) unopened: Vec<(Key, ConnectError)>,
     /// Connections with input left over from their last share of a turn.
     pub(super) unfinished: VecDeque<Key>,
     /// Boxes to use again: a connection's entry has room for a pointer, not for an `Inbound`.
@@ -58,7 +69,7 @@ const SPARE_INBOUNDS_MAX: usize = 256;
 
 impl<T: Default> Table<T> {
     /// An empty table.
-    pub(crate) fn new(role: Role, config: Arc<Config>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(config: Arc<Config>, counters: Arc<Counters>) -> Self {
         Self {
             connections: Slab::new(),
             deadlines: Deadlines::default(),
@@ -66,10 +77,14 @@ impl<T: Default> Table<T> {
             counters,
             config,
             now: Tick::default(),
-            role,
+            wake_at: None,
+            leaving: false,
+            masking_keys: MaskingKeys::default(),
+            waiting: VecDeque::new(),
             outputs: Outputs::default(),
             ops: Vec::new(),
             ended: Vec::new(),
+            unopened: Vec::new(),
             unfinished: VecDeque::new(),
             spare_inbounds: Vec::new(),
         }
@@ -77,15 +92,16 @@ impl<T: Default> Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Notes that the peer was heard, and says whether what arrived may be a message: the connection
-    /// is open, has nothing half received, and is not paused. It is expected to answer.
+    /// Notes that the peer was heard, and says whether what arrived may be plain messages: the
+    /// connection is open, has nothing half received, is not paused, and is a server's end. It is
+    /// expected to answer.
     #[inline]
     pub(super) fn hear(&mut self, key: Key, arena: &Arena) -> bool {
         let Self { connections, outputs, now, .. } = self;
         let Some(conn) = connections.get_mut(key) else { return false };
         conn.heard_at = *now;
         conn.flags.remove(Flags::PINGED);
-        if conn.phase != Phase::Open || conn.inbound.is_some() || conn.flags.has(Flags::PAUSED) {
+        if conn.phase != Phase::Open || conn.inbound.is_some() || conn.flags.has(Flags::NOT_PLAIN) {
             return false;
         }
         if conn.outbox.is_none() {
@@ -94,26 +110,25 @@ impl<T> Table<T> {
         true
     }
 
-    /// A box for half-received input.
-    pub(super) fn lend_inbound(&mut self) -> Box<Inbound> {
-        self.spare_inbounds.pop().unwrap_or_else(|| Box::new(Inbound::new(self.role)))
+    /// A box for half-received input, of a connection of which we are this end.
+    pub(super) fn lend_inbound(&mut self, role: Role) -> Box<Inbound> {
+        lend(&mut self.spare_inbounds, role)
     }
 
     /// Takes back a box, and with it what was half received.
     pub(super) fn give_back_inbound(&mut self, mut inbound: Box<Inbound>) {
         inbound.release(&mut self.pool);
         if self.spare_inbounds.len() < SPARE_INBOUNDS_MAX {
-            *inbound = Inbound::new(self.role);
             self.spare_inbounds.push(inbound);
         }
     }
 
     /// What the connection has half received, made if need be.
     pub(super) fn inbound_mut(&mut self, key: Key) -> Option<&mut Inbound> {
-        let Self { connections, spare_inbounds, role, .. } = self;
+        let Self { connections, spare_inbounds, .. } = self;
         let conn = connections.get_mut(key)?;
-        let lend = || spare_inbounds.pop().unwrap_or_else(|| Box::new(Inbound::new(*role)));
-        Some(conn.inbound.get_or_insert_with(lend))
+        let role = conn.role();
+        Some(conn.inbound.get_or_insert_with(|| lend(spare_inbounds, role)))
     }
 
     /// Takes what the connection has half received, if it is in the middle of something.
@@ -197,7 +212,7 @@ impl<T> Turn<'_, T> {
     }
 
     /// Room for a frame of `len` bytes behind this turn's output of the connection: the common case.
-    /// `None`: it is not open, or something waits, or the arena is full.
+    /// `None`: it is not open, or something waits, or the arena is full, or a client has to mask it.
     #[inline(always)]
     fn cork(&mut self, key: Key, len: usize) -> Option<&mut [u8]> {
         let Table { connections, outputs, .. } = &mut *self.table;
@@ -215,23 +230,31 @@ impl<T> Turn<'_, T> {
             || table.connections.get(key).is_some_and(|conn| conn.phase == Phase::Open)
     }
 
-    /// Sends a message behind what waits.
+    /// Sends a message behind what waits, or masked.
     #[cold]
     fn send_behind(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
-        let header = frame_header(opcode, payload.len());
+        let mask = self.mask_for(key);
+        let header = masked_frame_header(opcode, payload.len(), mask);
         let len = header.len() + payload.len();
         match self.admit(key, len) {
             Sent::Queued => {}
             refused => return refused,
         }
-        match self.enqueue(key, &header, payload) {
+        match self.enqueue(key, &header, payload, mask) {
             Ok(()) => self.sent(key, len),
             Err(Exhausted) => self.out_of_memory(key),
         }
     }
 
-    /// Sends a frame that other connections share. A long one is copied nowhere.
+    /// Sends a frame that other connections share. A long one is copied nowhere, but to a server: what
+    /// that is sent is masked with a key of its own (RFC 6455 §5.3).
     pub(crate) fn send_shared(&mut self, key: Key, frame: &Bytes) -> Sent {
+        let is_client = |conn: &Connection<T>| conn.flags.has(Flags::CLIENT);
+        if self.table.connections.get(key).is_some_and(is_client)
+            && let Ok(Some((header, header_len))) = FrameHeader::decode(frame)
+        {
+            return self.send_behind(key, header.opcode, &frame[header_len..]);
+        }
         match self.admit(key, frame.len()) {
             Sent::Queued => {}
             refused => return refused,
@@ -249,7 +272,8 @@ impl<T> Turn<'_, T> {
         for index in 0..self.table.connections.capacity() as u32 {
             let Table { connections, outputs, .. } = &mut *self.table;
             let Some((key, conn)) = connections.at_mut(index) else { continue };
-            if conn.phase == Phase::Open && conn.outbox.is_none() {
+            let is_server = !conn.flags.has(Flags::CLIENT);
+            if conn.phase == Phase::Open && conn.outbox.is_none() && is_server {
                 // The common case: it had nothing to say yet.
                 let output = outputs.of(conn, key);
                 if output.is_nothing() {
@@ -268,6 +292,7 @@ impl<T> Turn<'_, T> {
     /// Sends a ping or a pong. Where data waits a pong goes before it, and replaces one that waits;
     /// a ping goes behind it, and is dropped if the send queue is full.
     pub(crate) fn control(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
+        let mask = self.mask_for(key);
         let Table { connections, pool, config, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Sent::Closed };
         if conn.phase != Phase::Open {
@@ -276,10 +301,13 @@ impl<T> Turn<'_, T> {
         let waits = conn.output_waits();
         let queued = match &mut conn.outbox {
             Some(outbox) if waits && opcode == Opcode::Pong => {
-                outbox.push_urgent(opcode, payload, pool)
+                outbox.push_urgent(opcode, payload, mask, pool)
             }
             Some(outbox) if outbox.len() > config.send_queue.len_max => return Sent::Dropped,
-            _ => self.enqueue(key, &frame_header(opcode, payload.len()), payload),
+            _ => {
+                let header = masked_frame_header(opcode, payload.len(), mask);
+                self.enqueue(key, &header, payload, mask)
+            }
         };
         match queued {
             Ok(()) => {
@@ -346,18 +374,21 @@ impl<T> Turn<'_, T> {
         if conn.phase == Phase::Dead {
             return;
         }
+        let was_begun = conn.phase != Phase::Waiting;
         conn.phase = Phase::Dead;
         self.table.outputs.forget_speaker();
         if let Some(mut outbox) = conn.outbox.take() {
             outbox.release(&mut self.table.pool);
         }
         self.table.release_inbound(key);
-        self.table.ops.push((op, key));
+        if was_begun {
+            self.table.ops.push((op, key));
+        }
     }
 
-    /// Queues raw bytes: the answer to a request.
+    /// Queues raw bytes: a request, or the answer to one.
     pub(super) fn send_raw(&mut self, key: Key, bytes: &[u8]) {
-        if self.enqueue(key, bytes, &[]).is_err() {
+        if self.enqueue(key, bytes, &[], None).is_err() {
             self.abort(key, CloseCause::OutOfMemory);
         }
     }
@@ -367,7 +398,12 @@ impl<T> Turn<'_, T> {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         match conn.phase {
             Phase::Open | Phase::CloseSent(_) => self.table.ended.push((key, cause)),
-            Phase::Opening | Phase::Deciding => {}
+            Phase::Waiting | Phase::Connecting | Phase::Opening
+                if conn.flags.has(Flags::CLIENT) =>
+            {
+                return self.connect_failed(key, cause.into());
+            }
+            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Deciding => {}
             Phase::Ending | Phase::Lingering | Phase::Dead => return,
         }
         conn.phase = Phase::Ending;
@@ -423,18 +459,33 @@ impl<T> Turn<'_, T> {
 
     /// Queues the last frame of a connection, behind all others: nothing may follow a Close (§5.5.1).
     fn farewell(&mut self, key: Key, payload: &ClosePayload) {
-        if self.enqueue(key, &frame_header(Opcode::Close, payload.len()), payload).is_err() {
+        let mask = self.mask_for(key);
+        let header = masked_frame_header(Opcode::Close, payload.len(), mask);
+        if self.enqueue(key, &header, payload, mask).is_err() {
             self.abort(key, CloseCause::OutOfMemory);
         }
     }
 
-    /// Appends bytes to what the connection has to say.
+    /// A fresh key, if we are the client's end of the connection (RFC 6455 §5.1).
+    fn mask_for(&mut self, key: Key) -> Option<MaskingKey> {
+        let Table { connections, masking_keys, .. } = &mut *self.table;
+        let is_client = connections.get(key)?.flags.has(Flags::CLIENT);
+        is_client.then(|| masking_keys.next())
+    }
+
+    /// Appends bytes to what the connection has to say, the payload masked if there is a key.
     ///
     /// While the socket takes everything they go to the arena, behind the connection's other output
     /// of this turn. If something else has been corked since, or the arena is full, the connection
     /// gets an outbox.
     #[inline]
-    fn enqueue(&mut self, key: Key, header: &[u8], payload: &[u8]) -> Result<(), Exhausted> {
+    fn enqueue(
+        &mut self,
+        key: Key,
+        header: &[u8],
+        payload: &[u8],
+        mask: Option<MaskingKey>,
+    ) -> Result<(), Exhausted> {
         let Table { connections, outputs, pool, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Ok(()) };
         if conn.outbox.is_none()
@@ -442,10 +493,13 @@ impl<T> Turn<'_, T> {
         {
             let (head, body) = room.split_at_mut(header.len());
             head.copy_from_slice(header);
-            body.copy_from_slice(payload);
+            match mask {
+                None => body.copy_from_slice(payload),
+                Some(mask) => mask.copy(body, payload, 0),
+            }
             return Ok(());
         }
-        uncork(conn, key, outputs, self.arena, pool)?.push(header, payload, pool)
+        uncork(conn, key, outputs, self.arena, pool)?.push(header, payload, mask, pool)
     }
 
     fn enqueue_shared(&mut self, key: Key, frame: &Bytes) -> Result<(), Exhausted> {
@@ -485,6 +539,18 @@ impl<T> Turn<'_, T> {
     }
 }
 
+/// A box for half-received input.
+#[expect(clippy::vec_box)]
+fn lend(spare_inbounds: &mut Vec<Box<Inbound>>, role: Role) -> Box<Inbound> {
+    match spare_inbounds.pop() {
+        Some(mut inbound) => {
+            *inbound = Inbound::new(role);
+            inbound
+        }
+        None => Box::new(Inbound::new(role)),
+    }
+}
+
 /// The connection's outbox, with what it has to say this turn moved into it.
 fn uncork<'a, T>(
     conn: &'a mut Connection<T>,
@@ -498,7 +564,7 @@ fn uncork<'a, T>(
     match output {
         Output::Corked(stretch) if stretch.is_empty() => {}
         Output::Corked(stretch) | Output::Common(stretch) => {
-            outbox.push(arena.slice(stretch.range()), &[], pool)?;
+            outbox.push(arena.slice(stretch.range()), &[], None, pool)?;
         }
         Output::Shared(index) => outbox.push_shared(outputs.frame(index).clone(), pool)?,
         Output::Nothing => {}

@@ -18,6 +18,7 @@
 //! left, each that was opened was closed.
 #![allow(dead_code, unused_imports)] // each topic uses its share
 
+mod calling;
 mod child;
 mod client;
 mod frame;
@@ -29,6 +30,10 @@ use std::{env, sync::LazyLock, time::Duration};
 use throng::DriverKind;
 
 pub(crate) use self::{
+    calling::{
+        Calling, OwnedMessage, Seen, client, client_with, peer, read_frame, read_request,
+        switching, to,
+    },
     child::{Child, driver_name, is_child},
     client::{Answer, Client, request},
     frame::Frame,

@@ -11,6 +11,7 @@
 //! always, so that a scene has to say only what is particular to it. Whatever a bug does, a scene
 //! ends: peers, turns and the scene as a whole have a bound in time.
 
+mod connecting;
 mod peer;
 mod stage;
 mod witness;
@@ -29,6 +30,15 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use self::{
+    connecting::{
+        closes_while_it_connects, connects_and_hears_what_came_first, connects_and_is_heard,
+        connects_from_an_address, connects_many_at_once, connects_to_a_path,
+        fails_where_no_socket_can_be, fails_where_nobody_listens,
+    },
+    stage::{Echo, Make, Stage},
+    witness::Event,
+};
 use self::{
     peer::{
         PATIENCE, assert_pattern, connect, is_over, join, pattern, read_exactly, read_to_end,
@@ -36,10 +46,6 @@ use self::{
     },
     stage::{TURN, on_stage, on_stage_with},
     witness::visible,
-};
-pub(crate) use self::{
-    stage::{Echo, Make, Stage},
-    witness::Event,
 };
 use super::{ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, Settings};
 use crate::pool::Lease;
@@ -83,6 +89,14 @@ macro_rules! contract_tests {
             accepts_again_after_it_failed,
             closes_its_listeners,
             leaves_copies_of_a_listener_alone,
+            connects_and_is_heard,
+            connects_and_hears_what_came_first,
+            connects_from_an_address,
+            connects_to_a_path,
+            connects_many_at_once,
+            fails_where_nobody_listens,
+            fails_where_no_socket_can_be,
+            closes_while_it_connects,
             is_woken_from_another_thread,
             is_woken_for_ever_if_need_be,
             waits_as_long_as_it_is_told,

@@ -5,13 +5,13 @@ use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::OwnedFd,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    super::{Driver, Flush, Op, Payload, Settings, Socket, Token, Waker},
+    super::{Driver, Flush, Op, Payload, Route, Settings, Socket, Token, Waker},
     peer::{PATIENCE, connect, connect_narrow, join},
     witness::{Event, Witness, visible},
 };
@@ -129,6 +129,20 @@ impl<D: Driver> Stage<D> {
         let token = self.tokens.insert(()).expect("room for a socket");
         self.submit(Op::Attach(socket), token);
         token
+    }
+
+    /// Begins to connect.
+    pub(super) fn dial(&mut self, route: Route) -> Token {
+        let token = self.tokens.insert(()).expect("room for a socket");
+        self.submit(Op::Connect(Arc::new(route)), token);
+        token
+    }
+
+    pub(super) fn connected(&mut self, token: Token) {
+        self.until("`Connected`", |_, event| match event {
+            Event::Connected(connected) if connected == token => Some(()),
+            other => panic!("{other:?}"),
+        });
     }
 
     pub(crate) fn submit(&mut self, op: Op, token: Token) {
@@ -336,6 +350,7 @@ impl<D: Driver> Stage<D> {
                     self.attach(socket);
                 }
                 Event::AcceptFailed(listener, _) => self.driver.accept(listener),
+                Event::Connected(_) => {}
                 Event::Received(token, bytes) => echo.say(token, &bytes),
                 Event::Finished(token) => echo.finish(token),
                 Event::Sent(..) => {}

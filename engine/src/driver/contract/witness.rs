@@ -8,6 +8,7 @@ use super::super::{Completion, Op, Payload, RECEIVE_LEN_MAX, Socket, Token};
 pub(crate) enum Event {
     Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
     AcceptFailed(usize, io::Error),
+    Connected(Token),
     Received(Token, Vec<u8>),
     Finished(Token),
     Sent(Token, Option<Vec<u8>>),
@@ -21,7 +22,8 @@ impl Event {
     pub(super) fn token(&self) -> Option<Token> {
         match *self {
             Self::Accepted { .. } | Self::AcceptFailed(..) => None,
-            Self::Received(token, _)
+            Self::Connected(token)
+            | Self::Received(token, _)
             | Self::Finished(token)
             | Self::Sent(token, _)
             | Self::Unsent(token, _)
@@ -39,6 +41,7 @@ impl From<Completion<'_>> for Event {
                 Self::Accepted { listener, socket, peer }
             }
             Completion::AcceptFailed { listener, error } => Self::AcceptFailed(listener, error),
+            Completion::Connected { token } => Self::Connected(token),
             Completion::Received { token, bytes } => Self::Received(token, bytes.to_vec()),
             Completion::Finished { token } => Self::Finished(token),
             Completion::Sent { token, lease } => {
@@ -60,6 +63,7 @@ impl fmt::Debug for Event {
                 write!(f, "Accepted {listener} {socket:?}")
             }
             Self::AcceptFailed(listener, error) => write!(f, "AcceptFailed {listener} {error}"),
+            Self::Connected(token) => write!(f, "Connected {token:?}"),
             Self::Received(token, bytes) => write!(f, "Received {token:?} {} B", bytes.len()),
             Self::Finished(token) => write!(f, "Finished {token:?}"),
             Self::Sent(token, _) => write!(f, "Sent {token:?}"),
@@ -80,6 +84,7 @@ pub(super) struct Witness {
 /// What was said about an attached socket.
 #[derive(Debug, Default)]
 struct Tenant {
+    connecting: bool,
     paused: bool,
     blocked: bool,
     finished: bool,
@@ -100,8 +105,10 @@ impl Witness {
 
     /// What the driver is asked.
     pub(super) fn hear(&mut self, op: &Op, token: Token) {
-        if let Op::Attach(_) = op {
-            let before = self.tenants.insert(token, Tenant::default());
+        if let Op::Attach(_) | Op::Connect(_) = op {
+            let connecting = matches!(op, Op::Connect(_));
+            let tenant = Tenant { connecting, ..Tenant::default() };
+            let before = self.tenants.insert(token, tenant);
             assert!(before.is_none(), "{token:?} is attached twice");
         }
         let tenant = self.tenants.get_mut(&token).expect("an attached token");
@@ -110,7 +117,8 @@ impl Witness {
             Op::Pause => tenant.paused = true,
             Op::Resume => tenant.paused = false,
             Op::Close | Op::Abort => tenant.closing = true,
-            Op::Attach(_) | Op::Send { .. } | Op::Shutdown => {}
+            Op::Attach(_) | Op::Connect(_) => {}
+            Op::Send { .. } | Op::Shutdown => assert!(!tenant.connecting, "{op:?} too early"),
         }
     }
 
@@ -119,8 +127,10 @@ impl Witness {
         let Some(token) = event.token() else { return };
         let tenant = self.tenants.get_mut(&token);
         let tenant = tenant.unwrap_or_else(|| panic!("{event:?} for a socket that is gone"));
-        let is_open = !tenant.failed && !tenant.closing;
+        let is_there = !tenant.failed && !tenant.closing;
+        let is_open = is_there && !tenant.connecting;
         let is_lawful = match event {
+            Event::Connected(_) => std::mem::take(&mut tenant.connecting) && is_there,
             Event::Received(_, bytes) => {
                 !bytes.is_empty()
                     && bytes.len() <= RECEIVE_LEN_MAX

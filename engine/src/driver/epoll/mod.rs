@@ -17,6 +17,7 @@
 //! * **Output** is sent when it is submitted. A socket is watched for output from the first time it
 //!   refuses some, and then for good: the kernel tells of room only where it was asked for in vain,
 //!   so the watch costs nothing, while taking it back would cost a system call each time.
+//! * **A connection being made** is a socket that refuses output: when it takes some, it is there.
 //! * **No tenant is mistaken for another.** A socket leaves epoll's set before it is closed (so no
 //!   event of it can follow, even if a child process holds a copy of its descriptor for the moment
 //!   between fork and exec), and `Closed` is said only when its token has left our queues.
@@ -25,23 +26,27 @@ mod pending;
 mod sockets;
 
 use std::{
+    collections::HashSet,
     io, mem,
     net::SocketAddr,
     ops::Range,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
 use mio::{Events, Interest, Poll, event::Event, unix::SourceFd};
-use rustix::io::Errno;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 use self::{
     pending::Pending,
     sockets::{Place, Sockets},
 };
 use super::{
-    ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket,
-    Token, Waker, socket,
+    ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Route, Settings,
+    Socket, Token, Waker, socket,
 };
 use crate::pool::{Arena, Key, Region};
 
@@ -52,6 +57,8 @@ pub(crate) struct Epoll {
     sockets: Sockets,
     /// Sockets that were accepted and not yet attached or discarded.
     unattached: Vec<OwnedFd>,
+    /// Sockets on their way to their target, and tokens whose socket could not be had.
+    connecting: HashSet<Token>,
     /// How many sockets there are, attached or not, and may be.
     socket_count: usize,
     sockets_max: usize,
@@ -105,6 +112,7 @@ impl Epoll {
             events: Events::with_capacity(EVENT_COUNT),
             sockets: Sockets::default(),
             unattached: Vec::new(),
+            connecting: HashSet::new(),
             socket_count: 0,
             sockets_max: settings.sockets_max,
             listeners: listeners.into_iter().map(listener).collect(),
@@ -127,6 +135,7 @@ impl Driver for Epoll {
         match op {
             Op::Send { payload, acknowledge } => self.send(token, payload, acknowledge),
             Op::Attach(socket) => self.attach(token, socket),
+            Op::Connect(route) => self.connect(token, &route),
             Op::Pause => self.pause(token),
             Op::Resume => self.resume(token),
             Op::Shutdown => self.shut_down(token),
@@ -168,6 +177,7 @@ impl Driver for Epoll {
         self.arena.clear();
         self.arena_done = 0;
         let timeout = if self.is_anything_left() { Some(Duration::ZERO) } else { timeout };
+        let timeout = self.wait_precisely(timeout)?;
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
@@ -212,6 +222,50 @@ impl Epoll {
         self.sockets.occupy(token.index, socket);
         if let Err(error) = registered {
             self.fail(token, error);
+        }
+    }
+
+    #[inline(never)]
+    fn connect(&mut self, token: Token, route: &Route) {
+        let socket = match self.open(route) {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.connecting.insert(token);
+                return self.pending.push(Completion::Failed { token, error: error.into() });
+            }
+        };
+        let begun = socket::connect(&socket, &route.target);
+        let interest = match begun {
+            Ok(false) => Interest::READABLE | Interest::WRITABLE,
+            _ => Interest::READABLE,
+        };
+        let source = socket.as_raw_fd();
+        let registered =
+            self.poll.registry().register(&mut SourceFd(&source), pack(token), interest);
+        self.sockets.occupy(token.index, socket);
+        self.socket_count += 1;
+        match (begun, registered) {
+            (Ok(true), Ok(())) => self.pending.push(Completion::Connected { token }),
+            (Ok(false), Ok(())) => {
+                self.connecting.insert(token);
+                if let Some(place) = self.sockets.get_mut(token.index) {
+                    place.set(Place::BLOCKED | Place::WATCHED_FOR_OUTPUT);
+                }
+            }
+            (Err(error), _) => self.fail(token, error.into()),
+            (_, Err(error)) => self.fail(token, error),
+        }
+    }
+
+    /// A socket for `route`, if there may be one more.
+    fn open(&self, route: &Route) -> Result<OwnedFd, Errno> {
+        if self.socket_count >= self.sockets_max {
+            return Err(Errno::NFILE);
+        }
+        let socket = socket::open(route)?;
+        match socket.as_raw_fd().cast_unsigned() <= Sockets::DESCRIPTOR_MAX {
+            true => Ok(socket),
+            false => Err(Errno::MFILE),
         }
     }
 
@@ -306,8 +360,15 @@ impl Epoll {
 
     #[inline(never)]
     fn close(&mut self, token: Token, reset: bool) {
-        let Some(place) = self.sockets.get_mut(token.index) else { return };
-        let Some(socket) = place.vacate() else { return };
+        let never_connected = self.connecting.remove(&token);
+        let place = self.sockets.get_mut(token.index);
+        let Some((place, socket)) = place.and_then(|place| place.vacate().map(|s| (place, s)))
+        else {
+            if never_connected {
+                self.pending.push(Completion::Closed { token });
+            }
+            return;
+        };
         if !place.has(Place::QUEUED) {
             self.pending.push(Completion::Closed { token });
         } // else the queue says it, when it comes to it
@@ -348,6 +409,23 @@ impl Epoll {
             || self.listeners.iter().any(|listener| listener.is_ready)
     }
 
+    /// epoll counts milliseconds: a wait of a fraction of one is left to `ppoll(2)`, which counts
+    /// nanoseconds, on epoll's own descriptor. Says how long there is to wait then.
+    fn wait_precisely(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        match timeout {
+            Some(exactly) if exactly.subsec_nanos() % 1_000_000 != 0 => {
+                // SAFETY: epoll's descriptor is open for as long as `self.poll` lives.
+                let set = unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) };
+                let mut set = [PollFd::new(&set, PollFlags::IN)];
+                match poll(&mut set, Some(&exactly.try_into().unwrap_or(Timespec::default()))) {
+                    Ok(_) | Err(Errno::INTR) => Ok(Some(Duration::ZERO)),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            coarse => Ok(coarse),
+        }
+    }
+
     /// Keeps in mind what an event says.
     #[inline]
     fn note(&mut self, event: &Event) {
@@ -376,6 +454,9 @@ impl Epoll {
             return; // nobody's
         }
         note_input(event, place);
+        if self.connecting.contains(&token) {
+            return self.note_connecting(event, token);
+        }
         if event.is_error() && place.has(Place::PAUSED | Place::FINISHED) {
             // Reading would find the error behind the last bytes, but is not to be: ask for it.
             if let Some(error) = place.socket().and_then(socket::take_error) {
@@ -389,6 +470,25 @@ impl Epoll {
         }
         if place.has(Place::READABLE) && place.readable().is_some() {
             enqueue(&mut self.queue, place, token);
+        }
+    }
+
+    /// An event of a socket on its way to its target.
+    fn note_connecting(&mut self, event: &Event, token: Token) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        if !event.is_writable() && !event.is_error() {
+            return;
+        }
+        self.connecting.remove(&token);
+        place.clear(Place::BLOCKED);
+        match place.socket().and_then(socket::take_error) {
+            Some(error) => self.fail(token, error),
+            None => {
+                self.pending.push(Completion::Connected { token });
+                if place.has(Place::READABLE) {
+                    enqueue(&mut self.queue, place, token);
+                }
+            }
         }
     }
 
@@ -465,11 +565,14 @@ impl Epoll {
             let finished = self.pending.pop()?;
             let (Completion::Finished { token }
             | Completion::Writable { token }
+            | Completion::Connected { token }
             | Completion::Failed { token, .. }) = finished
             else {
                 return Some(finished);
             };
-            if self.sockets.get_mut(token.index).is_some_and(|place| place.socket().is_some()) {
+            if self.connecting.contains(&token)
+                || self.sockets.get_mut(token.index).is_some_and(|place| place.socket().is_some())
+            {
                 return Some(finished);
             }
         }

@@ -168,14 +168,16 @@ impl<const EACH_TURN: bool> Driver for Sim<EACH_TURN> {
     const FLUSH: Flush = if EACH_TURN { Flush::EachTurn } else { Flush::EachCompletion };
 
     fn submit(&mut self, op: Op, token: Token) {
-        if let Op::Attach(socket) = op {
-            return self.attach(token, socket);
+        match op {
+            Op::Attach(socket) => return self.attach(token, socket),
+            Op::Connect(_) => return self.connect(token),
+            _ => {}
         }
         let id = self.tenant(token).id;
         let life = self.world().connections[id].life;
         self.law(life == Life::Attached, format_args!("{op:?} for {token:?}, which is closing"));
         match op {
-            Op::Attach(_) => unreachable!("handled above"),
+            Op::Attach(_) | Op::Connect(_) => unreachable!("handled above"),
             Op::Pause => self.world().connections[id].paused = true,
             Op::Resume => {
                 let mut world = self.world();
@@ -241,6 +243,7 @@ impl<const EACH_TURN: bool> Driver for Sim<EACH_TURN> {
                 Outcome::Unsent(rest) => Completion::Unsent { token, rest },
                 Outcome::Writable => Completion::Writable { token },
                 Outcome::Closed => Completion::Closed { token },
+                Outcome::Connected => Completion::Connected { token },
             },
             News::Accepted(listener, id, knows_peer) => Completion::Accepted {
                 listener,
@@ -272,6 +275,20 @@ impl<const EACH_TURN: bool> Drop for Sim<EACH_TURN> {
 impl<const EACH_TURN: bool> Sim<EACH_TURN> {
     fn attach(&mut self, token: Token, socket: Socket) {
         let id = self.accepted(socket);
+        self.settle(token, id);
+        let mut world = self.world();
+        world.connections[id].life = Life::Attached;
+        world.connections[id].token = Some(token);
+        world.make_ready(id);
+    }
+
+    fn connect(&mut self, token: Token) {
+        let id = self.world().engine_connects(token);
+        self.settle(token, id);
+    }
+
+    /// Gives a connection its place.
+    fn settle(&mut self, token: Token, id: Id) {
         let index = token.index as usize;
         if self.tenants.len() <= index {
             self.tenants.resize(index + 1, None);
@@ -281,10 +298,6 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
             format_args!("the place of {token:?} is taken by a connection that is not closed"),
         );
         self.tenants[index] = Some(Tenant { generation: token.generation, id, sent_in_turn: 0 });
-        let mut world = self.world();
-        world.connections[id].life = Life::Attached;
-        world.connections[id].token = Some(token);
-        world.make_ready(id);
     }
 
     fn check_send(&mut self, token: Token, id: Id, payload: &Payload) {
@@ -297,7 +310,9 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
         );
         let (is_free, is_open) = {
             let connection = &self.world().connections[id];
-            let is_unsent = |o: &Outcome| matches!(o, Outcome::Unsent(_) | Outcome::Writable);
+            let is_unsent = |o: &Outcome| {
+                matches!(o, Outcome::Unsent(_) | Outcome::Writable | Outcome::Connected)
+            };
             let is_free = !connection.blocked && !connection.outcomes.iter().any(is_unsent);
             (is_free, !connection.shut_down && !connection.failed)
         };
@@ -471,6 +486,7 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
         connection.is_urgent &= !connection.outcomes.is_empty();
         let may_receive = connection.life == Life::Attached
             && !connection.paused
+            && !connection.connecting
             && !connection.finished
             && !connection.failed
             && !connection.unreceived.is_empty();
@@ -486,7 +502,8 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
         } else if let Some(outcome) = connection.outcomes.pop_front() {
             connection.is_urgent &= !matches!(outcome, Outcome::Sent(_) | Outcome::Unsent(_));
             let is_over = connection.life != Life::Attached || connection.failed;
-            if is_over && matches!(outcome, Outcome::Writable) {
+            connection.connecting &= !matches!(outcome, Outcome::Connected);
+            if is_over && matches!(outcome, Outcome::Writable | Outcome::Connected) {
                 world.make_ready(id);
                 return None;
             }

@@ -57,6 +57,13 @@ impl Network {
         Peer { world: self.world.clone(), id }
     }
 
+    /// Takes the far end of the connection that reached its target first, of those that the engine has
+    /// made and nobody has taken.
+    pub(crate) fn accept(&self) -> Option<Peer> {
+        let id = self.world.borrow_mut().reached.pop_front()?;
+        Some(Peer { world: self.world.clone(), id })
+    }
+
     /// Makes a `wait` end `after` this time, for a test that wants to act then.
     pub(crate) fn alarm(&self, after: Duration) {
         let mut world = self.world.borrow_mut();
@@ -144,6 +151,8 @@ pub(super) struct World {
     pub(super) now: Duration,
     pub(super) connections: Vec<Connection>,
     pub(super) listeners: Vec<Listener>,
+    /// Connections that the engine made, for the test to take.
+    reached: VecDeque<Id>,
     pub(super) socket_count: usize,
     /// Connections that have something to tell the engine.
     ready: Vec<Id>,
@@ -164,6 +173,8 @@ pub(super) struct Connection {
     pub(super) life: Life,
     pub(super) token: Option<Token>,
     pub(super) paused: bool,
+    /// Asked for by the engine, which was not told yet that it is there.
+    pub(super) connecting: bool,
     /// Said once each.
     pub(super) finished: bool,
     pub(super) failed: bool,
@@ -218,6 +229,7 @@ pub(super) enum Outcome {
     Unsent(Payload),
     Writable,
     Closed,
+    Connected,
 }
 
 impl Outcome {
@@ -232,6 +244,7 @@ impl Outcome {
 enum Event {
     Alarm,
     Connects(Id, usize),
+    Reaches(Id),
     Arrives(Id, Vec<u8>),
     EndArrives(Id),
     ResetArrives(Id),
@@ -251,6 +264,7 @@ impl World {
             now: Duration::ZERO,
             connections: Vec::new(),
             listeners: Vec::new(),
+            reached: VecDeque::new(),
             socket_count: 0,
             ready: Vec::new(),
             urgent: Vec::new(),
@@ -308,6 +322,7 @@ impl World {
             Event::Alarm => {}
             Event::Connects(id, listener) if self.listener(listener).is_closed => self.refuse(id),
             Event::Connects(id, listener) => self.listener(listener).queue.push_back(id),
+            Event::Reaches(id) => self.reaches(id),
             Event::Arrives(id, bytes) => self.arrives(id, bytes),
             Event::EndArrives(id) => self.end_arrives(id, ArrivedEnd::Finished),
             Event::ResetArrives(id) => {
@@ -358,6 +373,34 @@ impl World {
         let at = self.arrival(id);
         self.schedule(at, Event::Connects(id, listener));
         id
+    }
+
+    /// The engine connects to somewhere.
+    pub(super) fn engine_connects(&mut self, token: Token) -> Id {
+        let id = self.connections.len();
+        let mut connection = Connection::new(self.faults.window);
+        connection.life = Life::Attached;
+        connection.token = Some(token);
+        connection.connecting = true;
+        self.connections.push(connection);
+        self.socket_count += 1;
+        let at = self.arrival(id);
+        self.schedule(at, Event::Reaches(id));
+        id
+    }
+
+    /// Somebody listens there, as a rule.
+    fn reaches(&mut self, id: Id) {
+        if self.connections[id].life != Life::Attached {
+            return;
+        }
+        if self.dice.chance(self.faults.accept_failure) {
+            self.end_arrives(id, ArrivedEnd::Failed(Errno::CONNREFUSED));
+        } else {
+            self.connections[id].outcomes.push_back(Outcome::Connected);
+            self.reached.push_back(id);
+            self.make_ready(id);
+        }
     }
 
     /// Nobody listens there.
@@ -618,6 +661,7 @@ impl Connection {
             life: Life::Queued,
             token: None,
             paused: false,
+            connecting: false,
             finished: false,
             failed: false,
             shut_down: false,

@@ -96,6 +96,8 @@ impl Uring {
             Kind::Close => self.handle_close(user_data.token()),
             Kind::Accept => self.handle_accept(user_data.index(), result, completion.flags()),
             Kind::PeerName => self.handle_peer_name(user_data.index(), result),
+            Kind::Install => self.handle_install(user_data.index(), result),
+            Kind::Connect => self.handle_connect(user_data.index(), result),
             Kind::Wake => self.handle_wake(result, completion.flags()),
             Kind::Quiet => None,
         }
@@ -353,7 +355,7 @@ impl Uring {
     }
 
     /// The connection is lost: said once.
-    fn fail(&mut self, token: Token, errno: Errno) -> Option<Completion<'static>> {
+    pub(super) fn fail(&mut self, token: Token, errno: Errno) -> Option<Completion<'static>> {
         let state = self.sockets.find(token)?;
         if state.has(Flags::FAILED.union(Flags::CLOSING)) {
             return None;
@@ -364,7 +366,7 @@ impl Uring {
 
     /// A completion that nobody waits for: it should not happen, and it harms nobody.
     #[cold]
-    fn miss(&mut self) -> Option<Completion<'static>> {
+    pub(super) fn miss(&mut self) -> Option<Completion<'static>> {
         self.counters.stale += 1;
         None
     }

@@ -20,6 +20,8 @@
 //!   says how much. A turn ends when every such completion is known, even if that takes another call:
 //!   sent on in ignorance, a stream would lack the bytes that a short send left. So nothing in the kernel refers to the bytes once `enter` has returned, and one
 //!   arena can be filled while the other's completions are looked through.
+//! * **Connecting** takes two steps: a socket gets its options and its source as a plain descriptor, is
+//!   moved into a slot, and connects from there.
 //! * **Closing** takes three steps, since a poll holds the socket it watches: a shutdown ends the
 //!   poll, the poll's completion says so, then the slot is given up.
 //!
@@ -28,6 +30,7 @@
 
 mod buffer_ring;
 mod completion;
+mod connecting;
 mod lookups;
 mod ring;
 mod sockets;
@@ -52,6 +55,7 @@ use rustix::{
 
 use self::{
     buffer_ring::BufferRing,
+    connecting::Attempts,
     lookups::{Lookups, Newcomer},
     ring::Ring,
     sockets::{SLOT_COUNT_MAX, Sockets},
@@ -93,6 +97,7 @@ pub(crate) struct Uring {
     /// How many more of them have their turn before the next `wait`.
     accepts_left: usize,
     lookups: Lookups,
+    attempts: Attempts,
     waker: Waker,
     /// Why the ring is of no more use: the next `wait` says so.
     failure: Option<Errno>,
@@ -163,6 +168,7 @@ impl Uring {
             newcomers: VecDeque::new(),
             accepts_left: 0,
             lookups: Lookups::default(),
+            attempts: Attempts::default(),
             waker,
             failure: None,
             counters: Counters::default(),
@@ -427,11 +433,12 @@ const DROP_ROUNDS: u32 = 100;
 const DROP_PAUSE: Duration = Duration::from_millis(10);
 
 /// What we cannot do without. (Peers' addresses we can.)
-const OPCODES: [u8; 8] = [
+const OPCODES: [u8; 9] = [
     opcode::AcceptMulti::CODE,
     opcode::AsyncCancel::CODE,
     opcode::Close::CODE,
     opcode::Connect::CODE,
+    opcode::FilesUpdate::CODE,
     opcode::PollAdd::CODE,
     opcode::Recv::CODE,
     opcode::Send::CODE,

@@ -37,6 +37,11 @@ impl Sockets {
         *place = SocketState::new(slot, token.generation);
     }
 
+    /// Keeps the place that `token` names for a socket that is still to come.
+    pub(super) fn reserve(&mut self, token: Token) {
+        self.insert(token, SocketState::NO_SLOT);
+    }
+
     /// The socket that `token` names, unless it is gone.
     #[inline]
     pub(super) fn find(&mut self, token: Token) -> Option<&mut SocketState> {
@@ -64,9 +69,11 @@ impl Sockets {
 impl SocketState {
     /// No slot, and no flag either.
     const VACANT: Self = Self(SLOT_MASK);
+    /// Where the socket will be is not known yet.
+    const NO_SLOT: u32 = SLOT_MASK - 1;
 
     fn new(slot: u32, generation: u32) -> Self {
-        debug_assert!(slot < SLOT_COUNT_MAX);
+        debug_assert!(slot <= Self::NO_SLOT);
         Self(slot | (generation & GENERATION_MASK) << GENERATION_SHIFT)
     }
 
@@ -74,6 +81,16 @@ impl SocketState {
     #[inline]
     pub(super) fn slot(self) -> u32 {
         self.0 & SLOT_MASK
+    }
+
+    /// Whether it is in a slot.
+    pub(super) fn has_slot(self) -> bool {
+        self.slot() != Self::NO_SLOT
+    }
+
+    /// The slot that it came to be in.
+    pub(super) fn set_slot(&mut self, slot: u32) {
+        self.0 = self.0 & !SLOT_MASK | slot;
     }
 
     /// Whether any of `flags` is set.
@@ -104,7 +121,7 @@ impl Flags {
     pub(super) const POLLING: Self = Self(1 << 24);
     /// A receive is in flight, or waits for a buffer.
     pub(super) const RECEIVING: Self = Self(1 << 25);
-    /// A poll for room to send is armed.
+    /// A poll for room to send is armed, or the connection is being made: which waits for the same.
     pub(super) const BLOCKED: Self = Self(1 << 26);
     /// A shutdown is in flight (a thread of the kernel's does it, some time).
     pub(super) const SHUTTING: Self = Self(1 << 27);
@@ -131,7 +148,7 @@ impl Flags {
 }
 
 /// A ring holds fewer slots than this.
-pub(super) const SLOT_COUNT_MAX: u32 = SLOT_MASK;
+pub(super) const SLOT_COUNT_MAX: u32 = SocketState::NO_SLOT;
 
 const SLOT_MASK: u32 = (1 << GENERATION_SHIFT) - 1;
 const GENERATION_SHIFT: u32 = 20;
@@ -171,7 +188,10 @@ mod tests {
 
     #[test]
     fn flags_leave_the_slot_alone() {
-        let mut state = SocketState::new(SLOT_COUNT_MAX - 1, 0xffff_ffff);
+        let mut state = SocketState::new(SocketState::NO_SLOT, 0xffff_ffff);
+        assert!(!state.has_slot());
+        state.set_slot(SLOT_COUNT_MAX - 1);
+        assert!(state.has_slot());
         state.set(Flags::OUTSTANDING.union(Flags::CLOSING));
         assert!(state.has(Flags::POLLING) && state.has(Flags::ENDED));
         state.clear(Flags::OUTSTANDING);

@@ -10,6 +10,7 @@ use rustix::{
     event::PollFlags,
     net::{RecvFlags, SendFlags, Shutdown},
 };
+use socket2::SockAddr;
 
 use super::{
     Flight, Uring,
@@ -17,7 +18,7 @@ use super::{
     sockets::Flags,
     user_data::{Kind, UserData},
 };
-use crate::driver::{Op, Payload, Socket, Token};
+use crate::driver::{Completion, Op, Payload, Socket, Token};
 
 impl Uring {
     /// Does what `op` asks.
@@ -26,6 +27,7 @@ impl Uring {
         match op {
             Op::Send { payload, acknowledge } => self.send(token, payload, acknowledge),
             Op::Attach(socket) => self.attach(token, socket),
+            Op::Connect(route) => self.connect(token, &route),
             Op::Pause => self.pause(token),
             Op::Resume => self.resume(token),
             Op::Shutdown => self.shut_down(token),
@@ -70,9 +72,15 @@ impl Uring {
     /// Gives up the slot of a socket that is to be closed, once no request needs it any more.
     pub(super) fn close_when_idle(&mut self, token: Token) {
         let Some(state) = self.sockets.find(token) else { return };
-        if state.has(Flags::CLOSING) && !state.has(Flags::OUTSTANDING) {
+        if !state.has(Flags::CLOSING) || state.has(Flags::OUTSTANDING) {
+            return;
+        }
+        if state.has_slot() {
             let slot = state.slot();
             self.ring.push(Submission::close(slot, UserData::of_token(Kind::Close, token)));
+        } else {
+            self.sockets.remove(token);
+            self.ready.push_back(Completion::Closed { token });
         }
     }
 
@@ -81,7 +89,8 @@ impl Uring {
     /// their number; a shutdown's does not.)
     pub(super) fn end_polls(&mut self, token: Token) {
         let Some(state) = self.sockets.find(token) else { return };
-        if !state.has(Flags::SHUTTING) && state.has(Flags::POLLING.union(Flags::BLOCKED)) {
+        let has_polls = state.has_slot() && state.has(Flags::POLLING.union(Flags::BLOCKED));
+        if has_polls && !state.has(Flags::SHUTTING) {
             state.set(Flags::SHUTTING);
             let slot = state.slot();
             self.ring.push(Submission::shutdown(slot, token, Shutdown::Both));
@@ -171,8 +180,10 @@ impl Uring {
     fn abort(&mut self, token: Token) {
         if self.begin_closing(token) {
             let Some(state) = self.sockets.find(token) else { return };
-            let slot = state.slot();
-            self.ring.push(Submission::disconnect(slot, token));
+            if state.has_slot() {
+                let slot = state.slot();
+                self.ring.push(Submission::disconnect(slot, token));
+            }
             self.close_when_idle(token);
         }
     }
@@ -302,6 +313,26 @@ impl Submission {
         Self::new(entry, user_data)
     }
 
+    /// Puts the descriptor that `place` holds into a slot, whose number is then there in its stead.
+    ///
+    /// # Safety
+    ///
+    /// `place` has to be valid for reads and writes until the completion, and ours to leave alone.
+    pub(super) unsafe fn install(place: *mut i32, user_data: UserData) -> Self {
+        let entry = opcode::FilesUpdate::new(place, 1).offset(ANY_SLOT).build();
+        Self::new(entry, user_data)
+    }
+
+    /// Connects to `address`. Over when the connection is there, or cannot be had.
+    ///
+    /// # Safety
+    ///
+    /// `address` has to stay valid and unchanged until the completion.
+    pub(super) unsafe fn connect(slot: u32, address: &SockAddr, user_data: UserData) -> Self {
+        let (address, len) = (address.as_ptr().cast(), address.len());
+        Self::new(opcode::Connect::new(types::Fixed(slot), address, len).build(), user_data)
+    }
+
     /// Watches `descriptor` for as long as it goes well: an event for each time it becomes readable.
     pub(super) fn watch(descriptor: BorrowedFd<'_>, user_data: UserData) -> Self {
         let events = u32::from(PollFlags::IN.bits());
@@ -333,6 +364,9 @@ impl Submission {
         Self(entry.user_data(user_data.bits()))
     }
 }
+
+/// Whichever slot is free (`IORING_FILE_INDEX_ALLOC`).
+const ANY_SLOT: i32 = -1;
 
 /// An address of family `AF_UNSPEC`.
 static UNSPECIFIED: [u8; 16] = [0; 16];

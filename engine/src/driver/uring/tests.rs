@@ -830,6 +830,7 @@ impl From<Completion<'_>> for Seen {
             Completion::AcceptFailed { listener, error } => {
                 Self::AcceptFailed(listener, errno(error))
             }
+            Completion::Connected { token } => panic!("{token:?} was accepted, not asked for"),
             Completion::Received { token, bytes } => Self::Received(token, bytes.to_vec()),
             Completion::Finished { token } => Self::Finished(token),
             Completion::Sent { token, lease } => {

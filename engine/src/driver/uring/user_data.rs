@@ -35,6 +35,10 @@ pub(super) enum Kind {
     Accept,
     /// A peer's address; the index is the look-up's.
     PeerName,
+    /// A descriptor put into a slot; the index is the connection's that is being made.
+    Install,
+    /// A connection being made, by the same index.
+    Connect,
     /// The multishot poll of the waker.
     Wake,
 }
@@ -83,7 +87,9 @@ impl UserData {
             9 => Kind::Close,
             10 => Kind::Accept,
             11 => Kind::PeerName,
-            12 => Kind::Wake,
+            12 => Kind::Install,
+            13 => Kind::Connect,
+            14 => Kind::Wake,
             _ => return None,
         })
     }

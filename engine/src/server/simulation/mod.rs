@@ -10,7 +10,12 @@ mod actor;
 #[cfg(test)]
 mod stories;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::Config,
@@ -20,7 +25,7 @@ use crate::{
         sim::{Faults, Network, Sim},
     },
     endpoint::{Application, Conn, Handler, Link, Remote},
-    protocol::{MaskingKey, Message, Opcode, Role, Rsv, append_frame, handshake::OriginPolicy},
+    protocol::{MaskingKey, Message, Opcode, Rsv, append_frame, handshake::OriginPolicy},
     reactor::{Clock, Counters, Reactor, Table, mailbox},
 };
 
@@ -118,11 +123,19 @@ impl Handler for Echo {
 
 const PANIC: &str = "panic, please";
 
-struct VirtualClock(Network);
+struct VirtualClock {
+    network: Network,
+    /// What virtual time counts from.
+    origin: Instant,
+}
 
 impl Clock for VirtualClock {
     fn elapsed(&self) -> Duration {
-        self.0.now()
+        self.network.now()
+    }
+
+    fn until(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.origin + self.network.now())
     }
 }
 
@@ -150,8 +163,8 @@ impl<const EACH_TURN: bool> Simulation<EACH_TURN> {
         let seen = Rc::new(RefCell::new(Seen::default()));
         let origin = Arc::new(OriginPolicy::AnyDangerously);
         let app = Application::new(Echo(seen.clone()), remote.clone(), origin);
-        let table = Table::new(Role::Server, Arc::new(config), counters);
-        let clock = VirtualClock(network.clone());
+        let table = Table::new(Arc::new(config), counters);
+        let clock = VirtualClock { network: network.clone(), origin: Instant::now() };
         let reactor = Reactor::new(sim, app, clock, mailbox, table, 1);
         Self { reactor, network, remote, seen, alarm_at: Duration::ZERO, acting_interval }
     }
