@@ -1,12 +1,14 @@
 //! What a message and an idle connection cost a WebSocket server, and how little they could.
 //!
 //! `echo` and `idle` measure a server that runs already; `floor` is the least that a server can do;
-//! `compare` starts servers and floors, and measures them in turns.
+//! `compare` starts servers and floors, and measures them in turns; `million` holds as many connections
+//! as the machine has memory for.
 
 mod client;
 mod compare;
 mod floor;
 mod measure;
+mod million;
 mod sys;
 
 use std::{io, process::ExitCode};
@@ -20,6 +22,9 @@ enum Command {
     Echo(client::echo::Options),
     Idle(client::idle::Options),
     Compare(compare::Options),
+    Million(million::Options),
+    #[command(hide = true)]
+    MillionServer(million::server::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +43,7 @@ fn run(command: Command) -> io::Result<()> {
         Command::Echo(options) => client::echo::run(&options),
         Command::Idle(options) => client::idle::run(&options),
         Command::Compare(options) => compare::run(&options),
+        Command::Million(options) => million::run(&options),
+        Command::MillionServer(options) => million::server::run(&options),
     }
 }

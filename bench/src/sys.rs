@@ -2,11 +2,15 @@
 
 use std::{
     io,
-    mem::size_of,
+    mem::{self, size_of},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
 };
 
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::{
+    net::{AddressFamily, SocketType, socket},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CpuSet, UnshareFlags, sched_setaffinity, unshare_unsafe},
+};
 
 /// Keeps the calling thread on `core`.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
@@ -17,6 +21,29 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
     cores.set(core);
     sched_setaffinity(None, &cores)
         .map_err(|error| io::Error::other(format!("cannot run on core {core}: {error}")))
+}
+
+/// Allows this process, and those that it starts, as many descriptors as it may allow itself, and says
+/// how many that are in each table.
+pub(crate) fn raise_descriptor_limit() -> io::Result<usize> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.map_or(usize::MAX, |limit| limit as usize))
+}
+
+/// Gives the calling thread, and those and what else it starts, a network with nothing in it but a
+/// loopback interface. It ends with the last of them, and with it what its connections left behind.
+pub(crate) fn own_network() -> io::Result<()> {
+    // SAFETY: no descriptor is affected, and memory is neither.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    // SAFETY: zeroes are a valid request: no name, no flags.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    request.ifr_name[..2].copy_from_slice(&[b'l', b'o'].map(|byte| byte as libc::c_char));
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the request is one that reads an `ifreq`, and this one lives across the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Lets a later `bind` choose an address alone, and `connect` the port, which then has to be unique

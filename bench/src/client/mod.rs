@@ -7,4 +7,4 @@ mod connection;
 mod crowd;
 mod frame;
 
-pub(crate) use self::connection::ACCEPTANCE;
+pub(crate) use self::connection::{ACCEPTANCE, Connection, source_address};
