@@ -1,6 +1,6 @@
 //! Something small about each place of the connection table, beside it.
 
-/// A value for each index, in chunks of 4096: growing by a million copies none of them, and reading
+/// A value for each index, in chunks of 1024: growing by a million copies none of them, and reading
 /// all of them in order is what the processor does best.
 #[derive(Debug)]
 pub(crate) struct Column<T> {
@@ -8,7 +8,7 @@ pub(crate) struct Column<T> {
     vacant: T,
 }
 
-const CHUNK_LEN: usize = 4096;
+const CHUNK_LEN: usize = 1024;
 
 impl<T: Copy> Column<T> {
     /// How many values one chunk holds.

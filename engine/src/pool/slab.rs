@@ -171,7 +171,7 @@ impl<T> Slab<T> {
 /// The end of the vacant list.
 const END: u32 = u32::MAX;
 
-const CHUNK_SHIFT: u32 = 10;
+const CHUNK_SHIFT: u32 = 9;
 const CHUNK_LEN: usize = 1 << CHUNK_SHIFT;
 
 #[inline]
