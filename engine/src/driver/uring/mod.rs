@@ -425,8 +425,8 @@ const SUBMISSION_COUNT: u32 = 1024;
 /// Room for four completions for each submission, so that even a burst finds its place.
 const COMPLETION_COUNT: u32 = 4 * SUBMISSION_COUNT;
 
-/// Room that a batch never gives back: 768 KiB.
-const FLIGHT_COUNT_KEPT: usize = 16 * 1024;
+/// Room that a batch never gives back: 96 KiB, of two batches a reactor, of which there can be many.
+const FLIGHT_COUNT_KEPT: usize = 2 * 1024;
 
 /// Up to a second for listeners to be let go.
 const DROP_ROUNDS: u32 = 100;
