@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering, fence},
+        atomic::{AtomicBool, AtomicU64, Ordering, fence},
     },
     time::Duration,
 };
@@ -70,7 +70,9 @@ pub(crate) enum Undelivered {
 pub(crate) struct Mailbox {
     commands: Receiver<Command>,
     drains: Receiver<Drain>,
-    sleeping: Arc<AtomicBool>,
+    bell: Arc<Bell>,
+    /// How much of what was posted has been taken.
+    taken: u64,
 }
 
 /// Everyone else's end.
@@ -79,18 +81,25 @@ pub(crate) struct Postbox {
     commands: Sender<Command>,
     /// Room for one, beside the commands: a server can be told to leave however busy it is.
     drains: Sender<Drain>,
-    sleeping: Arc<AtomicBool>,
+    bell: Arc<Bell>,
     waker: Waker,
+}
+
+/// What both ends look at.
+#[derive(Debug, Default)]
+struct Bell {
+    /// How much was posted. To look here costs a reactor less than to look into the channels.
+    posted: AtomicU64,
+    sleeping: AtomicBool,
 }
 
 /// A mailbox whose reactor is woken by `waker`.
 pub(crate) fn mailbox(waker: Waker) -> (Postbox, Mailbox) {
     let (sender, receiver) = unbounded();
     let (drain_sender, drain_receiver) = bounded(1);
-    let sleeping = Arc::new(AtomicBool::new(false));
-    let postbox =
-        Postbox { commands: sender, drains: drain_sender, sleeping: sleeping.clone(), waker };
-    (postbox, Mailbox { commands: receiver, drains: drain_receiver, sleeping })
+    let bell = Arc::new(Bell::default());
+    let postbox = Postbox { commands: sender, drains: drain_sender, bell: bell.clone(), waker };
+    (postbox, Mailbox { commands: receiver, drains: drain_receiver, bell, taken: 0 })
 }
 
 impl Postbox {
@@ -100,25 +109,28 @@ impl Postbox {
             return Err(Undelivered::Full);
         }
         self.commands.send(command).map_err(|_| Undelivered::Gone)?;
-        self.wake();
+        self.ring();
         Ok(())
     }
 
     /// Tells the reactor to leave. One that was told before is not told again.
     pub(crate) fn post_drain(&self, drain: Drain) -> Result<(), Undelivered> {
-        if let Err(TrySendError::Disconnected(_)) = self.drains.try_send(drain) {
-            return Err(Undelivered::Gone);
+        match self.drains.try_send(drain) {
+            Ok(()) => self.ring(),
+            Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => return Err(Undelivered::Gone),
         }
-        self.wake();
         Ok(())
     }
 
-    /// Wakes the reactor, if it sleeps.
-    fn wake(&self) {
+    /// Says that something was posted, and wakes the reactor if it sleeps.
+    fn ring(&self) {
+        let Bell { posted, sleeping } = &*self.bell;
+        posted.fetch_add(1, Ordering::Release);
         // Pairs with the fence in `fall_asleep`: either the reactor sees the command before it
         // sleeps, or we see that it sleeps. Only the first of many posts pays for the wake-up.
         fence(Ordering::SeqCst);
-        if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::AcqRel) {
+        if sleeping.load(Ordering::Relaxed) && sleeping.swap(false, Ordering::AcqRel) {
             self.waker.wake();
         }
     }
@@ -126,10 +138,11 @@ impl Postbox {
 
 impl Mailbox {
     /// Announces that the reactor is about to sleep. `false`: there is something to do first.
+    #[inline]
     pub(crate) fn fall_asleep(&self) -> bool {
-        self.sleeping.store(true, Ordering::Relaxed);
+        self.bell.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.commands.is_empty() && self.drains.is_empty() {
+        if self.is_empty() {
             return true;
         }
         self.wake_up();
@@ -137,18 +150,33 @@ impl Mailbox {
     }
 
     /// Announces that the reactor is awake: posting costs no wake-up.
+    #[inline]
     pub(crate) fn wake_up(&self) {
-        self.sleeping.store(false, Ordering::Relaxed);
+        self.bell.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether all that was posted has been taken. One load.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        // What is counted is in its channel already: we never take more than was counted.
+        self.bell.posted.load(Ordering::Acquire) == self.taken
     }
 
     /// The order to leave, if it has come.
-    pub(crate) fn take_drain(&self) -> Option<Drain> {
-        self.drains.try_recv().ok()
+    pub(crate) fn take_drain(&mut self) -> Option<Drain> {
+        let drain = self.drains.try_recv().ok()?;
+        self.taken += 1;
+        Some(drain)
     }
 
     /// The next command.
-    pub(crate) fn take(&self) -> Option<Command> {
-        self.commands.try_recv().ok()
+    pub(crate) fn take(&mut self) -> Option<Command> {
+        if self.is_empty() {
+            return None;
+        }
+        let command = self.commands.try_recv().ok()?;
+        self.taken += 1;
+        Some(command)
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Reactor<D, A: App, C> {
     clock: C,
     listeners: Listeners,
     draining: Option<Draining>,
+    /// Time since the reactor started, as the turn began.
+    elapsed: Duration,
     swept_at: Tick,
     due: Vec<u32>,
 }
@@ -115,6 +117,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             clock,
             listeners: Listeners { count: listener_count, paused: Vec::new() },
             draining: None,
+            elapsed: Duration::ZERO,
             swept_at: Tick::default(),
             due: Vec::new(),
         };
@@ -144,7 +147,8 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         if asleep {
             self.mailbox.wake_up();
         }
-        let now = Tick::at(self.clock.elapsed());
+        self.elapsed = self.clock.elapsed();
+        let now = Tick::at(self.elapsed);
         self.core.table.now = now;
 
         if let Some(at) = self.core.table.wake_at
@@ -169,13 +173,17 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
                 self.flush();
             }
         }
-        self.take_commands();
+        if !self.mailbox.is_empty() {
+            self.take_commands();
+        }
         self.finish_unfinished();
         if now != self.swept_at {
             self.sweep(now);
             self.swept_at = now;
         }
-        self.core.begin_connecting();
+        if !self.core.table.waiting.is_empty() {
+            self.core.begin_connecting();
+        }
         self.flush();
 
         let counters = &self.core.table.counters;
@@ -216,13 +224,17 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             && self.listeners.paused.is_empty()
             && self.draining.is_none();
         let tick = (!is_idle).then(|| {
-            let into_tick = self.clock.elapsed().subsec_nanos() % Tick::LEN.subsec_nanos();
+            // What has passed of it since the turn began makes no difference to a tick.
+            let into_tick = self.elapsed.subsec_nanos() % Tick::LEN.subsec_nanos();
             // In whole milliseconds, which is all that a tick needs, and the cheaper thing to ask for.
             let left = (Tick::LEN.subsec_nanos() - into_tick).div_ceil(1_000_000);
             Duration::from_millis(left.into())
         });
         let alarm = table.wake_at.map(|at| self.clock.until(at));
-        tick.into_iter().chain(alarm).min()
+        match (tick, alarm) {
+            (Some(tick), Some(alarm)) => Some(tick.min(alarm)),
+            (tick, alarm) => tick.or(alarm),
+        }
     }
 
     fn take_commands(&mut self) {

@@ -227,8 +227,8 @@ impl Stretch {
 /// copy of its own, which is why a long one stays where it is.
 const COMMON_LEN_MAX: usize = 4096;
 
-/// Entries that are kept for reuse, 320 KiB: a broadcast to a million leaves nothing behind.
-const COUNT_KEPT_MAX: usize = 16 * 1024;
+/// Entries that are kept for reuse, 40 KiB: a broadcast to a million leaves nothing behind.
+const COUNT_KEPT_MAX: usize = 2 * 1024;
 
 #[cfg(test)]
 mod tests {
