@@ -1,0 +1,262 @@
+//! What one reactor thread records.
+
+use std::{
+    sync::mpsc::Sender,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Counter, Counters, Latencies, Seen, Side, Tally, Timing,
+    collector::{Interval, News},
+};
+
+/// What all recorders of a run agree on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// When the run begins, warm-up included.
+    pub(crate) start: Instant,
+    /// How long an interval of the live line and the plots is. Default for the command line: 1 s.
+    pub(crate) interval: Duration,
+    /// The latency that is plotted over time, and that `p99` without more means.
+    pub(crate) main: Timing,
+}
+
+/// What a run is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Nothing counts yet.
+    WarmUp,
+    /// Everything counts.
+    Measuring,
+    /// Nothing is sent any more; what still arrives counts, but not in the series.
+    Draining,
+}
+
+/// One reactor's counters and histograms. It belongs to its thread, and nothing in it is shared.
+///
+/// A run is a warm-up from [`Settings::start`] on, a measurement from [`begin`](Self::begin) to
+/// [`end`](Self::end), and a while for the last answers; [`finish`](Self::finish) ends it. A workload
+/// without a warm-up calls `begin` with the start.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    settings: Settings,
+    news: Sender<News>,
+    phase: Phase,
+    /// What counts so far.
+    tally: Tally,
+    /// What was begun earlier has no latency.
+    counted_from: Instant,
+    /// When the phase began: intervals are counted from here.
+    phase_start: Instant,
+    /// The interval that is under way, from zero.
+    interval_index: u32,
+    /// The counters when it began.
+    interval_counters: Counters,
+    /// The main latencies in it.
+    interval_latencies: Latencies,
+    open: u64,
+    backlog: u64,
+    /// CPU time of this thread in this interval.
+    cpu: Duration,
+}
+
+impl Recorder {
+    pub(super) fn new(settings: Settings, news: Sender<News>) -> Self {
+        Self {
+            settings,
+            news,
+            phase: Phase::WarmUp,
+            tally: Tally::default(),
+            counted_from: settings.start,
+            phase_start: settings.start,
+            interval_index: 0,
+            interval_counters: Counters::default(),
+            interval_latencies: Latencies::coarse(),
+            open: 0,
+            backlog: 0,
+            cpu: Duration::ZERO,
+        }
+    }
+
+    /// Adds to a counter.
+    #[inline]
+    pub(crate) fn count(&mut self, counter: Counter, more: u64) {
+        self.tally.counters[counter] += more;
+    }
+
+    /// A message with so many bytes of payload was sent.
+    #[inline]
+    pub(crate) fn sent(&mut self, payload_len: usize) {
+        self.count(Counter::Sent, 1);
+        self.count(Counter::SentBytes, payload_len as u64);
+    }
+
+    /// A message with so many bytes of payload arrived.
+    #[inline]
+    pub(crate) fn received(&mut self, payload_len: usize) {
+        self.count(Counter::Received, 1);
+        self.count(Counter::ReceivedBytes, payload_len as u64);
+    }
+
+    /// A latency from `from` to `now`. Excluded when `from` lies before the measurement: what was
+    /// begun in the warm-up belongs to it, even if it ends later.
+    #[inline]
+    pub(crate) fn latency(&mut self, timing: Timing, from: Instant, now: Instant) {
+        if from >= self.counted_from {
+            self.duration(timing, now.saturating_duration_since(from));
+        }
+    }
+
+    /// A latency that was computed elsewhere, such as one between two clocks.
+    #[inline]
+    pub(crate) fn duration(&mut self, timing: Timing, latency: Duration) {
+        self.tally.record(timing, latency);
+        if timing == self.settings.main {
+            self.interval_latencies.record(latency);
+        }
+    }
+
+    /// What the arrival of a numbered message says about its stream.
+    #[inline]
+    pub(crate) fn seen(&mut self, seen: Seen) {
+        let counters = &mut self.tally.counters;
+        match seen {
+            Seen::InOrder => {}
+            Seen::Gap(jumped) => counters[Counter::Lost] += jumped,
+            Seen::Duplicate => counters[Counter::Duplicated] += 1,
+            Seen::Reordered => {
+                counters[Counter::Reordered] += 1;
+                // The gap may have been counted in the warm-up.
+                counters[Counter::Lost] = counters[Counter::Lost].saturating_sub(1);
+            }
+        }
+    }
+
+    /// A connection is open now.
+    pub(crate) fn opened(&mut self) {
+        self.open += 1;
+        self.count(Counter::Connected, 1);
+    }
+
+    /// A connection that was open has ended, with this close code (1005: none was given, 1006: it
+    /// was lost).
+    pub(crate) fn closed(&mut self, code: u16, by: Side) {
+        self.open = self.open.saturating_sub(1);
+        self.tally.closed(code, by);
+    }
+
+    /// A connection ended before it was open. The kind is a short fixed text: it is a row of the
+    /// table of errors.
+    pub(crate) fn failed(&mut self, kind: &str) {
+        self.count(Counter::Failed, 1);
+        self.error(kind);
+    }
+
+    /// Something else went wrong.
+    pub(crate) fn error(&mut self, kind: &str) {
+        self.tally.error(kind);
+    }
+
+    /// How many messages are due and not yet sent.
+    #[inline]
+    pub(crate) fn set_backlog(&mut self, message_count: u64) {
+        self.backlog = message_count;
+    }
+
+    /// CPU time that this thread has used since the last call. Call it with the last
+    /// [`tick`](Self::tick) of an interval, or before each.
+    pub(crate) fn used_cpu(&mut self, more: Duration) {
+        self.cpu += more;
+    }
+
+    /// Whether the interval that is under way ends by `now`, so that the next [`tick`](Self::tick)
+    /// will pass it on.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        now >= self.interval_end()
+    }
+
+    /// Passes on the intervals that have ended. Once a turn: it costs a comparison until then.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: Instant) {
+        while self.is_due(now) && self.phase != Phase::Draining {
+            self.pass_on(self.settings.interval);
+        }
+    }
+
+    /// The measurement begins: what was recorded so far is forgotten, except for how many
+    /// connections are open. All recorders are told the same instant.
+    pub(crate) fn begin(&mut self, at: Instant) {
+        self.tick(at);
+        self.tally = Tally::default();
+        self.counted_from = at;
+        self.enter(Phase::Measuring, at);
+    }
+
+    /// The measurement ends. What still arrives is counted, but in no interval any more.
+    pub(crate) fn end(&mut self, at: Instant) {
+        self.tick(at);
+        let rest = at.saturating_duration_since(self.interval_start());
+        if !rest.is_zero() {
+            self.pass_on(rest);
+        }
+        self.enter(Phase::Draining, at);
+    }
+
+    /// Hands the collector everything.
+    pub(crate) fn finish(self) {
+        // Without a collector nobody wants to know.
+        let _ = self.news.send(News::Finished(Box::new(self.tally)));
+    }
+
+    /// What counts so far.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open_count(&self) -> u64 {
+        self.open
+    }
+
+    /// What the run is doing.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    fn enter(&mut self, phase: Phase, at: Instant) {
+        self.phase = phase;
+        self.phase_start = at;
+        self.interval_index = 0;
+        self.interval_counters = self.tally.counters;
+        self.interval_latencies.clear();
+        self.cpu = Duration::ZERO;
+    }
+
+    fn interval_start(&self) -> Instant {
+        self.phase_start + self.settings.interval * self.interval_index
+    }
+
+    fn interval_end(&self) -> Instant {
+        self.phase_start + self.settings.interval * (self.interval_index + 1)
+    }
+
+    fn pass_on(&mut self, length: Duration) {
+        let counters = self.tally.counters;
+        let interval = Interval {
+            phase: self.phase,
+            index: self.interval_index,
+            length,
+            counters: counters.since(&self.interval_counters),
+            latencies: self.interval_latencies.clone(),
+            open: self.open,
+            backlog: self.backlog,
+            cpu: self.cpu,
+        };
+        let _ = self.news.send(News::Interval(Box::new(interval)));
+        self.interval_index += 1;
+        self.interval_counters = counters;
+        self.interval_latencies.clear();
+        self.cpu = Duration::ZERO;
+    }
+}
