@@ -13,13 +13,15 @@ use super::{Counters, Latencies, Phase, Point, Recorder, Settings, Tally};
 pub(super) enum News {
     /// An interval that has ended.
     Interval(Box<Interval>),
-    /// A recorder's last word.
-    Finished(Box<Tally>),
+    /// What a recorder measured in the measurement with this number.
+    Measured(u32, Box<Tally>),
 }
 
 /// What one recorder saw in one interval.
 #[derive(Debug)]
 pub(super) struct Interval {
+    /// How many measurements had begun.
+    pub(super) measurement: u32,
     pub(super) phase: Phase,
     pub(super) index: u32,
     pub(super) length: Duration,
@@ -36,9 +38,10 @@ pub(crate) struct Collector {
     interval: Duration,
     news: Receiver<News>,
     recorder_count: usize,
-    /// Intervals that some recorders have yet to report, by phase and index.
-    unfinished: BTreeMap<(Phase, u32), Merged>,
-    outcome: Outcome,
+    /// Intervals that some recorders have yet to report, by measurement, phase and index.
+    unfinished: BTreeMap<(u32, Phase, u32), Merged>,
+    /// Measurements that some recorders have yet to hand over, by number.
+    outcomes: BTreeMap<u32, Outcome>,
     /// Counted in the phase that is under way.
     so_far: Counters,
     phase: Phase,
@@ -49,9 +52,11 @@ pub(crate) struct Collector {
 pub(crate) enum Update {
     /// All recorders have reported an interval.
     Interval(Box<Progress>),
+    /// All recorders have [handed over](Recorder::hand_over) a measurement.
+    Measured(Box<Outcome>),
     /// Nothing to show yet.
     Nothing,
-    /// All recorders have [finished](Recorder::finish), or are gone.
+    /// All recorders are gone, and there is nothing more to come.
     Finished,
 }
 
@@ -69,6 +74,10 @@ pub(crate) struct Progress {
 /// What was measured, all recorders together.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcome {
+    /// How many recorders have handed over.
+    pub(crate) part_count: usize,
+    /// How many have not, and never will: their figures are missing.
+    pub(crate) missing_count: usize,
     /// Counters, tables and latencies.
     pub(crate) tally: Tally,
     /// The measurement interval by interval, without the warm-up.
@@ -86,86 +95,78 @@ impl Collector {
             news,
             recorder_count,
             unfinished: BTreeMap::new(),
-            outcome: Outcome::default(),
+            outcomes: BTreeMap::new(),
             so_far: Counters::default(),
             phase: Phase::WarmUp,
         };
         (collector, recorders)
     }
 
-    /// Waits at most `timeout` for one piece of news.
+    /// Waits at most `timeout` for one piece of news. When a recorder is gone, what it has not handed
+    /// over is missing, and what the others have comes when they are gone as well.
     pub(crate) fn wait(&mut self, timeout: Duration) -> Update {
         match self.news.recv_timeout(timeout) {
-            Ok(news) => self
-                .take(news)
-                .map_or(Update::Nothing, |progress| Update::Interval(Box::new(progress))),
+            Ok(News::Interval(part)) => self.take_interval(&part),
+            Ok(News::Measured(number, tally)) => self.take_measured(number, &tally),
             Err(RecvTimeoutError::Timeout) => Update::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Update::Finished,
+            Err(RecvTimeoutError::Disconnected) => self.take_rest(),
         }
     }
 
-    /// Waits until all recorders have [finished](Recorder::finish) or are gone, and adds up.
-    pub(crate) fn finish(mut self) -> Outcome {
-        while let Ok(news) = self.news.recv() {
-            self.take(news);
+    fn take_interval(&mut self, part: &Interval) -> Update {
+        let key = (part.measurement, part.phase, part.index);
+        let merged = self.unfinished.entry(key).or_insert_with(Merged::new);
+        merged.add(part, self.interval);
+        if merged.part_count < self.recorder_count {
+            return Update::Nothing;
         }
-        // A recorder that is gone leaves intervals without its part.
-        for (_, merged) in std::mem::take(&mut self.unfinished) {
-            self.complete(merged);
-        }
-        self.outcome
-    }
-
-    fn take(&mut self, news: News) -> Option<Progress> {
-        match news {
-            News::Finished(tally) => {
-                self.outcome.tally.merge(&tally);
-                None
-            }
-            News::Interval(interval) => {
-                let key = (interval.phase, interval.index);
-                let merged =
-                    self.unfinished.entry(key).or_insert_with(|| Merged::of(interval.phase));
-                merged.add(&interval, self.interval);
-                let merged = match merged.part_count == self.recorder_count {
-                    true => self.unfinished.remove(&key)?,
-                    false => return None,
-                };
-                Some(self.complete(merged))
-            }
-        }
-    }
-
-    /// All recorders have reported an interval.
-    fn complete(&mut self, merged: Merged) -> Progress {
-        let Merged { phase, mut point, latencies, .. } = merged;
-        if phase != self.phase {
-            self.phase = phase;
+        let point = self.unfinished.remove(&key).expect("it is there").into_point();
+        if part.phase != self.phase || part.index == 0 {
+            self.phase = part.phase;
             self.so_far = Counters::default();
         }
-        point.p50 = latencies.quantile(0.5);
-        point.p99 = latencies.quantile(0.99);
-        point.max = latencies.max();
         self.so_far += point.counters;
-        if phase == Phase::Measuring {
-            self.outcome.series.push(point.clone());
+        if part.phase == Phase::Measuring {
+            self.outcomes.entry(part.measurement).or_default().series.push(point.clone());
         }
-        Progress { phase, point, so_far: self.so_far }
+        Update::Interval(Box::new(Progress { phase: part.phase, point, so_far: self.so_far }))
+    }
+
+    fn take_measured(&mut self, number: u32, tally: &Tally) -> Update {
+        let outcome = self.outcomes.entry(number).or_default();
+        outcome.tally.merge(tally);
+        outcome.part_count += 1;
+        if outcome.part_count < self.recorder_count {
+            return Update::Nothing;
+        }
+        let outcome = self.outcomes.remove(&number).expect("it is there");
+        Update::Measured(Box::new(outcome))
+    }
+
+    /// Nobody is left to report: what is incomplete stays so.
+    fn take_rest(&mut self) -> Update {
+        for ((number, phase, _), merged) in std::mem::take(&mut self.unfinished) {
+            if phase == Phase::Measuring {
+                self.outcomes.entry(number).or_default().series.push(merged.into_point());
+            }
+        }
+        let Some((_, mut outcome)) = self.outcomes.pop_first() else { return Update::Finished };
+        outcome.missing_count = self.recorder_count - outcome.part_count;
+        Update::Measured(Box::new(outcome))
     }
 }
 
 /// An interval, as far as it was reported.
 #[derive(Debug)]
 struct Merged {
-    phase: Phase,
     part_count: usize,
     point: Point,
     latencies: Latencies,
 }
 
 impl Merged {
-    fn of(phase: Phase) -> Self {
-        Self { phase, part_count: 0, point: Point::default(), latencies: Latencies::coarse() }
+    fn new() -> Self {
+        Self { part_count: 0, point: Point::default(), latencies: Latencies::coarse() }
     }
 
     fn add(&mut self, part: &Interval, interval: Duration) {
@@ -179,6 +180,12 @@ impl Merged {
         point.cpu = point.cpu.max(part.cpu.as_secs_f64() / part.length.as_secs_f64());
         self.latencies.merge(&part.latencies);
     }
+
+    fn into_point(self) -> Point {
+        let Self { point, latencies, .. } = self;
+        let (p50, p99) = (latencies.quantile(0.5), latencies.quantile(0.99));
+        Point { p50, p99, max: latencies.max(), ..point }
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +193,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::record::{Counter, Timing};
+    use crate::record::{Counter, Forget, Timing};
 
     const INTERVAL: Duration = Duration::from_secs(1);
     const TICK: Duration = Duration::from_millis(100);
@@ -198,30 +205,37 @@ mod tests {
         (start, collector, recorders)
     }
 
-    fn progress(collector: &mut Collector) -> Vec<Progress> {
-        let mut all = Vec::new();
-        while let Ok(news) = collector.news.try_recv() {
-            all.extend(collector.take(news));
+    /// All that the collector has to say now.
+    fn news(collector: &mut Collector) -> (Vec<Progress>, Vec<Outcome>) {
+        let (mut progress, mut outcomes) = (Vec::new(), Vec::new());
+        loop {
+            match collector.wait(Duration::ZERO) {
+                Update::Interval(one) => progress.push(*one),
+                Update::Measured(one) => outcomes.push(*one),
+                Update::Finished => return (progress, outcomes),
+                Update::Nothing if collector.unfinished.is_empty() => return (progress, outcomes),
+                Update::Nothing => {}
+            }
         }
-        all
     }
 
     #[test]
     fn intervals_are_put_together_when_all_have_reported() {
         let (start, mut collector, mut recorders) = start(2);
-        recorders[0].begin(start);
-        recorders[1].begin(start);
+        recorders[0].begin(start, Forget::All);
+        recorders[1].begin(start, Forget::All);
         recorders[0].opened();
         recorders[0].sent(10);
         recorders[0].latency(Timing::RoundTrip, start, start + 2 * TICK);
         recorders[0].used_cpu(5 * TICK);
         recorders[0].tick(start + INTERVAL);
-        assert!(progress(&mut collector).is_empty(), "one has not reported");
+        assert!(matches!(collector.wait(Duration::ZERO), Update::Nothing), "one is missing");
         recorders[1].sent(10);
         recorders[1].tick(start + 2 * INTERVAL);
-        let seen = progress(&mut collector);
-        assert_eq!(seen.len(), 1);
-        let point = &seen[0].point;
+        let Update::Interval(progress) = collector.wait(Duration::ZERO) else {
+            panic!("all are here")
+        };
+        let point = &progress.point;
         assert_eq!((point.at, point.length, point.open), (INTERVAL, INTERVAL, 1));
         assert_eq!(point.counters[Counter::SentBytes], 20);
         assert_eq!(point.cpu, 0.5);
@@ -236,7 +250,7 @@ mod tests {
         recorder.sent(1);
         recorder.latency(Timing::RoundTrip, start, start + TICK);
         let begin = start + INTERVAL + TICK;
-        recorder.begin(begin);
+        recorder.begin(begin, Forget::All);
         // Begun in the warm-up, ended in the measurement.
         recorder.latency(Timing::RoundTrip, start + INTERVAL, begin + TICK);
         recorder.latency(Timing::RoundTrip, begin, begin + TICK);
@@ -248,14 +262,14 @@ mod tests {
         // Still counts, but in no interval.
         recorder.latency(Timing::RoundTrip, end - TICK, end + 20 * INTERVAL);
         recorder.tick(end + 20 * INTERVAL);
-        recorder.finish();
-        let phases: Vec<_> = progress(&mut collector)
-            .iter()
-            .map(|seen| (seen.phase, seen.so_far[Counter::Sent]))
-            .collect();
-        let measuring = Phase::Measuring;
-        assert_eq!(phases, [(Phase::WarmUp, 1), (measuring, 1), (measuring, 2)]);
-        let outcome = collector.finish();
+        recorder.hand_over();
+        drop(recorder);
+        let (progress, outcomes) = news(&mut collector);
+        let sent = |seen: &Progress| (seen.phase, seen.so_far[Counter::Sent]);
+        let phases: Vec<_> = progress.iter().map(sent).collect();
+        assert_eq!(phases, [(Phase::WarmUp, 1), (Phase::Measuring, 1), (Phase::Measuring, 2)]);
+        let [outcome] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert_eq!((outcome.part_count, outcome.missing_count), (1, 0));
         assert_eq!(outcome.tally.counters[Counter::Sent], 2);
         assert_eq!(outcome.tally.latencies(Timing::RoundTrip).unwrap().count(), 2);
         let at: Vec<_> = outcome.series.iter().map(|point| (point.at, point.open)).collect();
@@ -263,18 +277,42 @@ mod tests {
     }
 
     #[test]
-    fn a_recorder_that_is_gone_holds_nothing_up() {
+    fn measurements_follow_each_other() {
         let (start, mut collector, mut recorders) = start(2);
         for recorder in &mut recorders {
-            recorder.begin(start);
+            // The second begins before the other recorder has ended the first.
+            for number in 0..2 {
+                let begin = start + INTERVAL * number * 2;
+                recorder.begin(begin, Forget::Messages);
+                (0..=number).for_each(|_| recorder.sent(1));
+                recorder.end(begin + INTERVAL);
+                recorder.hand_over();
+            }
+        }
+        drop(recorders);
+        let (_, outcomes) = news(&mut collector);
+        let sent: Vec<_> = outcomes
+            .iter()
+            .map(|one| (one.series.len(), one.tally.counters[Counter::Sent]))
+            .collect();
+        assert_eq!(sent, [(1, 2), (1, 4)]);
+    }
+
+    #[test]
+    fn a_recorder_that_is_gone_is_missed() {
+        let (start, mut collector, mut recorders) = start(2);
+        for recorder in &mut recorders {
+            recorder.begin(start, Forget::All);
         }
         drop(recorders.pop());
         let mut left = recorders.pop().unwrap();
         left.sent(1);
         left.end(start + INTERVAL);
-        left.finish();
-        assert!(matches!(collector.wait(Duration::ZERO), Update::Nothing));
-        let outcome = collector.finish();
-        assert_eq!((outcome.series.len(), outcome.tally.counters[Counter::Sent]), (1, 1));
+        left.hand_over();
+        drop(left);
+        let (_, outcomes) = news(&mut collector);
+        assert_eq!((outcomes[0].part_count, outcomes[0].missing_count), (1, 1));
+        assert_eq!(outcomes[0].series.len(), 1);
+        assert_eq!(outcomes[0].tally.counters[Counter::Sent], 1);
     }
 }

@@ -65,6 +65,12 @@ impl Counter {
         Self::Unsent,
     ];
 
+    /// Whether it counts what happened to connections, and not to messages on them.
+    pub(crate) fn is_of_connections(self) -> bool {
+        use Counter::{Attempted, Closed, Connected, Errors, Failed};
+        matches!(self, Attempted | Connected | Failed | Closed | Errors)
+    }
+
     /// The name in files and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {

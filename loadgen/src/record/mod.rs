@@ -1,8 +1,8 @@
 //! What a run records.
 //!
 //! Each reactor thread owns a [`Recorder`] and writes into it without a lock. Once an interval the
-//! recorder hands the [`Collector`] what the interval saw, for the live line and the plots, and at
-//! the end its [`Tally`]. A [`Run`] is everything that is known in the end: it is what `--json`
+//! recorder hands the [`Collector`] what the interval saw, for the live line and the plots, and after
+//! a measurement its [`Tally`]. A [`Run`] is everything that is known in the end: it is what `--json`
 //! writes, and what every report is made from.
 //!
 //! ```text
@@ -30,7 +30,7 @@ pub(crate) use self::{
     counter::{Counter, Counters},
     facts::Facts,
     latencies::{Latencies, QUANTILES},
-    recorder::{Phase, Recorder, Settings},
+    recorder::{Forget, Phase, Recorder, Settings},
     run::{Memory, Pacing, Run, SCHEMA, Step},
     sequence::{Seen, Sequence},
     series::Point,

@@ -32,16 +32,28 @@ pub(crate) enum Phase {
     Draining,
 }
 
+/// What the beginning of a measurement forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forget {
+    /// Everything: where connecting is the workload, the warm-up has openings of its own.
+    All,
+    /// Everything but how connections were opened, how they ended, and errors: where connections
+    /// are opened once, before the messages that are measured.
+    Messages,
+}
+
 /// One reactor's counters and histograms. It belongs to its thread, and nothing in it is shared.
 ///
 /// A run is a warm-up from [`Settings::start`] on, a measurement from [`begin`](Self::begin) to
-/// [`end`](Self::end), and a while for the last answers; [`finish`](Self::finish) ends it. A workload
-/// without a warm-up calls `begin` with the start.
+/// [`end`](Self::end), a while for the last answers, and then [`hand_over`](Self::hand_over). Any
+/// number of measurements can follow each other.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     settings: Settings,
     news: Sender<News>,
     phase: Phase,
+    /// How many measurements have begun.
+    measurement: u32,
     /// What counts so far.
     tally: Tally,
     /// What was begun earlier has no latency.
@@ -66,6 +78,7 @@ impl Recorder {
             settings,
             news,
             phase: Phase::WarmUp,
+            measurement: 0,
             tally: Tally::default(),
             counted_from: settings.start,
             phase_start: settings.start,
@@ -184,12 +197,16 @@ impl Recorder {
         }
     }
 
-    /// The measurement begins: what was recorded so far is forgotten, except for how many
-    /// connections are open. All recorders are told the same instant.
-    pub(crate) fn begin(&mut self, at: Instant) {
+    /// A measurement begins: what was recorded so far is forgotten, except for how many connections
+    /// are open. All recorders are told the same instant.
+    pub(crate) fn begin(&mut self, at: Instant, forget: Forget) {
         self.tick(at);
-        self.tally = Tally::default();
+        match forget {
+            Forget::All => self.tally = Tally::default(),
+            Forget::Messages => self.tally.forget_messages(),
+        }
         self.counted_from = at;
+        self.measurement += 1;
         self.enter(Phase::Measuring, at);
     }
 
@@ -203,10 +220,12 @@ impl Recorder {
         self.enter(Phase::Draining, at);
     }
 
-    /// Hands the collector everything.
-    pub(crate) fn finish(self) {
+    /// Hands the collector what was measured since [`begin`](Self::begin), late answers included.
+    pub(crate) fn hand_over(&mut self) {
+        let tally = Box::new(std::mem::take(&mut self.tally));
+        self.interval_counters = Counters::default();
         // Without a collector nobody wants to know.
-        let _ = self.news.send(News::Finished(Box::new(self.tally)));
+        let _ = self.news.send(News::Measured(self.measurement, tally));
     }
 
     /// What counts so far.
@@ -244,6 +263,7 @@ impl Recorder {
     fn pass_on(&mut self, length: Duration) {
         let counters = self.tally.counters;
         let interval = Interval {
+            measurement: self.measurement,
             phase: self.phase,
             index: self.interval_index,
             length,

@@ -34,6 +34,9 @@ pub(crate) struct Run {
     /// How long the measurement was.
     #[serde(with = "seconds")]
     pub(crate) duration: Duration,
+    /// What a reader should know besides, each a sentence.
+    #[serde(default)]
+    pub(crate) notes: Vec<String>,
     /// Whether the load generator kept up.
     pub(crate) verdict: Verdict,
     /// The latency that `p99` without more means.

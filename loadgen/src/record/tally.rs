@@ -79,6 +79,16 @@ impl Tally {
         Timing::ALL.into_iter().filter_map(|timing| Some((timing, self.latencies(timing)?)))
     }
 
+    /// Forgets what messages did, but not how connections were opened and ended, and no error.
+    pub(crate) fn forget_messages(&mut self) {
+        for counter in Counter::ALL.into_iter().filter(|counter| !counter.is_of_connections()) {
+            self.counters[counter] = 0;
+        }
+        for timing in Timing::ALL.into_iter().filter(|timing| !timing.is_of_openings()) {
+            self.latencies[timing as usize] = None;
+        }
+    }
+
     /// Adds what another recorder counted.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.counters += other.counters;
@@ -167,6 +177,22 @@ mod tests {
         assert_eq!(one.counters[Counter::Errors], 1);
         let closes: Vec<_> = one.closes.into_iter().collect();
         assert_eq!(closes, [((1000, Side::Client), 2), ((1006, Side::Lost), 1)]);
+    }
+
+    #[test]
+    fn forgetting_messages_keeps_connections() {
+        let mut tally = Tally::default();
+        tally.record(Timing::Connect, Duration::from_millis(1));
+        tally.record(Timing::RoundTrip, Duration::from_millis(1));
+        tally.counters[Counter::Connected] = 1;
+        tally.counters[Counter::Sent] = 1;
+        tally.error("refused");
+        tally.forget_messages();
+        let timings: Vec<_> = tally.timings().map(|(timing, _)| timing).collect();
+        assert_eq!(timings, [Timing::Connect]);
+        let counters = tally.counters;
+        assert_eq!((counters[Counter::Connected], counters[Counter::Sent]), (1, 0));
+        assert_eq!((counters[Counter::Errors], tally.errors.len()), (1, 1));
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Timing {
         Self::LoopLag,
     ];
 
+    /// Whether it is about the opening of a connection.
+    pub(crate) fn is_of_openings(self) -> bool {
+        matches!(self, Self::Connect | Self::Upgrade | Self::FirstMessage)
+    }
+
     /// The name in files and on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {

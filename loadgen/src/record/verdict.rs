@@ -42,7 +42,8 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Judges a measurement.
     pub(crate) fn judge(outcome: &Outcome, limits: &Limits) -> Self {
-        let reasons = [busy(outcome, limits), late(outcome, limits), slow(outcome, limits)];
+        let reasons =
+            [missing(outcome), busy(outcome, limits), late(outcome, limits), slow(outcome, limits)];
         Self::because(reasons.into_iter().flatten().collect())
     }
 
@@ -66,6 +67,13 @@ impl Verdict {
     pub(crate) fn reasons(&self) -> &[String] {
         &self.reasons
     }
+}
+
+fn missing(outcome: &Outcome) -> Option<String> {
+    let count = outcome.missing_count;
+    (count > 0).then(|| {
+        format!("{count} of the load generator's threads ended early: their figures are missing")
+    })
 }
 
 fn busy(outcome: &Outcome, limits: &Limits) -> Option<String> {
@@ -136,6 +144,8 @@ mod tests {
         check(&outcome(&[0.9, 0.9, 0.5], 100, 0, 0), &["85 % of its CPU in 2 of 3 intervals"]);
         check(&outcome(&calm, 100, 2, 0), &["2.0 % of the messages"]);
         check(&outcome(&calm, 100, 0, 25), &["by 25.0ms at p99 (the limit is 10ms)"]);
+        let broken = Outcome { missing_count: 1, ..Outcome::default() };
+        check(&broken, &["1 of the load generator's threads"]);
         check(&outcome(&[1.0], 1, 1, 60), &["CPU", "late", "lagged"]);
     }
 }
