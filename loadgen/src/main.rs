@@ -2,6 +2,7 @@
 
 #[allow(dead_code, unused_imports, reason = "nothing runs yet")]
 mod record;
+#[allow(dead_code, unused_imports, reason = "nothing runs yet")]
 mod report;
 
 use std::process::ExitCode;

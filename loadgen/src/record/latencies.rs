@@ -158,3 +158,74 @@ impl<'de> Deserialize<'de> for Latencies {
         Self::decoded(&encoded.histogram).map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Latencies over five decades, in no order.
+    fn scattered() -> Vec<Duration> {
+        (1..=10_000u64)
+            .map(|number| {
+                let random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+                Duration::from_nanos(10u64.pow(4 + (random % 5) as u32) + random % 9_999)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn quantiles_are_those_of_a_sorted_list() {
+        let mut sorted = scattered();
+        for (mut latencies, tolerance) in [(Latencies::fine(), 0.001), (Latencies::coarse(), 0.01)]
+        {
+            sorted.iter().for_each(|latency| latencies.record(*latency));
+            sorted.sort();
+            for (name, part) in QUANTILES.into_iter().chain([("p100", 1.0)]) {
+                let rank = (part * sorted.len() as f64).ceil().max(1.0) as usize;
+                let exact = sorted[rank - 1].as_secs_f64();
+                let found = latencies.quantile(part).unwrap().as_secs_f64();
+                let is_close = found >= exact && found <= exact * (1.0 + tolerance) + 2e-9;
+                assert!(is_close, "{name}: {found}, not {exact}");
+            }
+            assert_eq!(latencies.count(), sorted.len() as u64);
+        }
+    }
+
+    #[test]
+    fn merged_is_as_if_recorded_in_one() {
+        let all = scattered();
+        let (mut whole, mut left, mut right) =
+            (Latencies::fine(), Latencies::fine(), Latencies::fine());
+        for (index, latency) in all.iter().enumerate() {
+            whole.record(*latency);
+            if index % 3 == 0 { &mut left } else { &mut right }.record(*latency);
+        }
+        left.merge(&right);
+        assert_eq!(left, whole);
+    }
+
+    #[test]
+    fn json_keeps_every_bucket() {
+        let mut latencies = Latencies::fine();
+        scattered().into_iter().for_each(|latency| latencies.record(latency));
+        let json = serde_json::to_string(&latencies).unwrap();
+        assert_eq!(serde_json::from_str::<Latencies>(&json).unwrap(), latencies);
+        let empty = serde_json::to_string(&Latencies::fine()).unwrap();
+        assert!(empty.contains("\"p99\":null"), "{empty}");
+        for broken in ["{}", "{\"histogram\":\"?\"}", "{\"histogram\":\"AAAA\"}"] {
+            serde_json::from_str::<Latencies>(broken).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn nothing_is_too_long() {
+        let mut latencies = Latencies::fine();
+        latencies.record(Duration::MAX);
+        latencies.record(Duration::ZERO);
+        let max = latencies.max().unwrap();
+        assert!(max >= LATENCY_MAX && max.as_secs_f64() < LATENCY_MAX.as_secs_f64() * 1.001);
+        assert_eq!(latencies.count_above(Duration::from_secs(1)), 1);
+        assert_eq!(latencies.count_above(Duration::MAX), 0);
+        assert_eq!(Latencies::fine().quantile(0.5), None);
+    }
+}

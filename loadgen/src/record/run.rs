@@ -56,6 +56,23 @@ pub(crate) struct Run {
     pub(crate) series: Vec<Point>,
 }
 
+impl Run {
+    /// The command line as one would type it.
+    pub(crate) fn command(&self) -> String {
+        let words: Vec<_> = self.command_line.iter().map(|word| quoted(word)).collect();
+        words.join(" ")
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 /// What decides when a message is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "loop", rename_all = "snake_case")]
@@ -78,7 +95,7 @@ pub(crate) enum Pacing {
 /// What connections cost a process and the kernel beneath it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// Whose: `server`, `load generator`.
+    /// Whose: [`Memory::SERVER`] or [`Memory::OWN`].
     pub(crate) whose: String,
     /// How many connections cost that.
     pub(crate) connection_count: u64,
@@ -86,6 +103,27 @@ pub(crate) struct Memory {
     pub(crate) user_len: u64,
     /// Bytes of the kernel, likewise, when they are known.
     pub(crate) kernel_len: Option<u64>,
+}
+
+impl Memory {
+    /// The process under load.
+    pub(crate) const SERVER: &str = "server";
+    /// The load generator itself.
+    pub(crate) const OWN: &str = "load generator";
+
+    /// Bytes of the process a connection.
+    pub(crate) fn user_len_each(&self) -> Option<f64> {
+        self.each(self.user_len)
+    }
+
+    /// Bytes of the kernel a connection.
+    pub(crate) fn kernel_len_each(&self) -> Option<f64> {
+        self.each(self.kernel_len?)
+    }
+
+    fn each(&self, len: u64) -> Option<f64> {
+        (self.connection_count > 0).then(|| len as f64 / self.connection_count as f64)
+    }
 }
 
 /// One load that `limit` tried.
@@ -107,4 +145,26 @@ pub(crate) struct Step {
     pub(crate) is_held: bool,
     /// If not, why; a load that we could not produce ourselves is not the server's fault.
     pub(crate) reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_typed_again() {
+        assert_eq!(
+            ["a-b=1.5", "p99<5", "", "it's"].map(quoted).join(" "),
+            r"a-b=1.5 'p99<5' '' 'it'\''s'"
+        );
+    }
+
+    #[test]
+    fn memory_is_shared_out() {
+        let mut memory =
+            Memory { whose: "server".into(), connection_count: 4, user_len: 10, kernel_len: None };
+        assert_eq!((memory.user_len_each(), memory.kernel_len_each()), (Some(2.5), None));
+        memory.connection_count = 0;
+        assert_eq!(memory.user_len_each(), None);
+    }
 }

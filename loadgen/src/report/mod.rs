@@ -1,1 +1,11 @@
-//! What a run says.
+//! What a run says, in each of the forms it can be asked for.
+
+pub(crate) mod assert;
+pub(crate) mod csv;
+mod grid;
+pub(crate) mod hdr;
+pub(crate) mod json;
+#[cfg(test)]
+mod sample;
+pub(crate) mod table;
+mod units;
