@@ -65,6 +65,10 @@ impl Counter {
         Self::Unsent,
     ];
 
+    /// What happens to no message in a good run.
+    pub(crate) const FAULTS: [Self; 6] =
+        [Self::Lost, Self::Duplicated, Self::Reordered, Self::Corrupted, Self::Late, Self::Unsent];
+
     /// Whether it counts what happened to connections, and not to messages on them.
     pub(crate) fn is_of_connections(self) -> bool {
         use Counter::{Attempted, Closed, Connected, Errors, Failed};

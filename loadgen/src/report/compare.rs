@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     grid::Grid,
-    table::{headline, per_second},
+    sections::{headline, pacing, per_second},
     units::{bytes, count, number, time},
 };
 use crate::record::{Counter, Facts, Memory, Run, Timing};
@@ -15,7 +15,7 @@ pub(crate) fn text(one: &Run, other: &Run) -> String {
     let warnings: String =
         warnings(one, other).iter().map(|warning| format!("warning: {warning}\n")).collect();
     let mut grid = Grid::new(1);
-    grid.row(["", "a", "b", "b/a"]);
+    grid.heading(["", "a", "b", "b/a"]);
     throughput(&mut grid, one, other);
     faults(&mut grid, one, other);
     memory(&mut grid, one, other);
@@ -37,7 +37,7 @@ pub(crate) fn warnings(one: &Run, other: &Run) -> Vec<String> {
         }
     };
     differ("the workload", &one.workload, &other.workload);
-    differ("the pacing", &super::table::pacing(one.pacing), &super::table::pacing(other.pacing));
+    differ("the pacing", &pacing(one.pacing), &pacing(other.pacing));
     differ("the program", &one.program, &other.program);
     for (left, right) in
         [(&one.parameters, &other.parameters), (&one.environment, &other.environment)]
@@ -67,17 +67,7 @@ fn throughput(grid: &mut Grid, one: &Run, other: &Run) {
 }
 
 fn faults(grid: &mut Grid, one: &Run, other: &Run) {
-    let faults = [
-        Counter::Failed,
-        Counter::Errors,
-        Counter::Lost,
-        Counter::Duplicated,
-        Counter::Reordered,
-        Counter::Corrupted,
-        Counter::Late,
-        Counter::Unsent,
-    ];
-    for fault in faults {
+    for fault in [Counter::Failed, Counter::Errors].into_iter().chain(Counter::FAULTS) {
         let value = |run: &Run| Some(run.tally.counters[fault] as f64);
         compare(grid, fault.name(), value(one), value(other), |value| count(value as u64));
     }

@@ -86,16 +86,7 @@ fn line(progress: &Progress) -> String {
     if point.backlog > 0 {
         parts.push(format!("backlog {}", count(point.backlog)));
     }
-    for counter in [
-        Counter::Failed,
-        Counter::Errors,
-        Counter::Lost,
-        Counter::Duplicated,
-        Counter::Reordered,
-        Counter::Corrupted,
-        Counter::Late,
-        Counter::Unsent,
-    ] {
+    for counter in [Counter::Failed, Counter::Errors].into_iter().chain(Counter::FAULTS) {
         let so_far = progress.so_far[counter];
         if so_far > 0 {
             parts.push(format!("{} {}", counter.name(), count(so_far)));

@@ -3,7 +3,7 @@
 use super::value::Unit;
 use crate::{
     record::{Counter, Counters, Latencies, Memory, Run, Timing},
-    report::table::per_second,
+    report::sections::per_second,
 };
 
 /// Something that was measured.
