@@ -256,7 +256,7 @@ mod tests {
         recorder.latency(Timing::RoundTrip, begin, begin + TICK);
         recorder.sent(1);
         recorder.tick(begin + INTERVAL);
-        let end = begin + INTERVAL + 3 * TICK;
+        let end = begin + INTERVAL + 6 * TICK;
         recorder.sent(1);
         recorder.end(end);
         // Still counts, but in no interval.
@@ -280,12 +280,13 @@ mod tests {
     fn measurements_follow_each_other() {
         let (start, mut collector, mut recorders) = start(2);
         for recorder in &mut recorders {
-            // The second begins before the other recorder has ended the first.
+            // The second begins before the other recorder has ended the first. A rest of less than
+            // half an interval is no point.
             for number in 0..2 {
                 let begin = start + INTERVAL * number * 2;
                 recorder.begin(begin, Forget::Messages);
                 (0..=number).for_each(|_| recorder.sent(1));
-                recorder.end(begin + INTERVAL);
+                recorder.end(begin + INTERVAL + 4 * TICK);
                 recorder.hand_over();
             }
         }

@@ -210,11 +210,14 @@ impl Recorder {
         self.enter(Phase::Measuring, at);
     }
 
-    /// The measurement ends. What still arrives is counted, but in no interval any more.
+    /// The measurement ends. What still arrives is counted, but in no interval any more; nor is a
+    /// rest that is shorter than half an interval.
     pub(crate) fn end(&mut self, at: Instant) {
         self.tick(at);
         let rest = at.saturating_duration_since(self.interval_start());
-        if !rest.is_zero() {
+        // A short rest would be a point with a rate of its own that says little.
+        let is_first = self.interval_index == 0 && !rest.is_zero();
+        if is_first || rest >= self.settings.interval / 2 {
             self.pass_on(rest);
         }
         self.enter(Phase::Draining, at);

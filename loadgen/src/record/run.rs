@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, Point, Tally, Timing, Verdict, seconds};
+use super::{Counter, Facts, Point, Tally, Timing, Verdict, seconds};
 
 /// The version of the JSON. It changes when a field changes its meaning or goes away.
 pub(crate) const SCHEMA: u32 = 1;
@@ -61,6 +61,17 @@ impl Run {
     pub(crate) fn command(&self) -> String {
         let words: Vec<_> = self.command_line.iter().map(|word| quoted(word)).collect();
         words.join(" ")
+    }
+
+    /// How often a second something was counted, over the intervals of the measurement: neither what
+    /// came after its end nor connections that were opened before it are in this.
+    pub(crate) fn rate(&self, counter: Counter) -> f64 {
+        let (mut counted, mut length) = (0, Duration::ZERO);
+        for point in &self.series {
+            counted += point.counters[counter];
+            length += point.length;
+        }
+        if length.is_zero() { 0.0 } else { counted as f64 / length.as_secs_f64() }
     }
 }
 

@@ -79,6 +79,8 @@ fn point(second: u64) -> Point {
     };
     point.counters[Counter::Sent] = 10_000 + second % 3;
     point.counters[Counter::Received] = 10_000 + second % 2;
+    point.counters[Counter::SentBytes] = point.counters[Counter::Sent] * 64;
+    point.counters[Counter::ReceivedBytes] = point.counters[Counter::Received] * 64;
     let mut latencies = Latencies::coarse();
     for number in 1..=1000 {
         latencies.record(round_trip(number * 10) + Duration::from_micros(second));

@@ -1,7 +1,5 @@
 //! What a run comes to, part by part: the same on a terminal and on a page.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::{
@@ -70,11 +68,6 @@ pub(crate) fn pacing(pacing: Pacing) -> String {
     }
 }
 
-/// What an absolute number comes to a second, over the whole measurement.
-pub(crate) fn per_second(value: u64, duration: Duration) -> f64 {
-    if duration.is_zero() { 0.0 } else { value as f64 / duration.as_secs_f64() }
-}
-
 fn facts(facts: &Facts) -> Grid {
     let mut grid = Grid::new(2);
     facts.iter().for_each(|(name, value)| grid.row([name, value]));
@@ -94,16 +87,15 @@ fn latencies(run: &Run) -> Grid {
 }
 
 fn messages(run: &Run) -> Section {
-    let counters = &run.tally.counters;
     let mut grid = Grid::new(1);
     let traffic = [
         ("sent", Counter::Sent, Counter::SentBytes),
         ("received", Counter::Received, Counter::ReceivedBytes),
     ];
     for (name, messages, len) in traffic {
-        let rate = number(per_second(counters[messages], run.duration));
-        let bandwidth = bytes(per_second(counters[len], run.duration));
-        let messages = count(counters[messages]);
+        let rate = number(run.rate(messages));
+        let bandwidth = bytes(run.rate(len));
+        let messages = count(run.tally.counters[messages]);
         grid.row([name.into(), messages, format!("{rate}/s"), format!("{bandwidth}/s")]);
     }
     Section { title: "messages", grid, sentences: vec![in_a_line(run, &Counter::FAULTS)] }

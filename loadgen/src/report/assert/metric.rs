@@ -1,10 +1,7 @@
 //! What can be asserted about.
 
 use super::value::Unit;
-use crate::{
-    record::{Counter, Counters, Latencies, Memory, Run, Timing},
-    report::sections::per_second,
-};
+use crate::record::{Counter, Counters, Latencies, Memory, Run, Timing};
 
 /// Something that was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,7 +100,7 @@ impl Metric {
             }
             Self::Count(counter) => Some(counters[counter] as f64),
             Self::Open => Some(run.open as f64),
-            Self::Rate(counter) => Some(per_second(counters[counter], run.duration)),
+            Self::Rate(counter) => Some(run.rate(counter)),
             Self::BytesPerConnection(part) => {
                 let of_server = |cost: &&Memory| cost.whose == Memory::SERVER;
                 part.value(run.memory.iter().find(of_server)?)

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use self::chart::charts;
 use super::{
-    sections::{INVALID, headline, per_second, sections},
+    sections::{INVALID, headline, sections},
     units::{count, number, time},
 };
 use crate::record::{Counter, Run};
@@ -48,10 +48,9 @@ struct Tile {
 fn tiles(run: &Run) -> Vec<Tile> {
     let counters = &run.tally.counters;
     let tile = |name: String, value: String, is_bad: bool| Tile { name, value, is_bad };
-    let rate = per_second(counters[Counter::Received], run.duration);
     let mut tiles = vec![
-        tile("connections at the end".into(), count(run.open), false),
-        tile("received".into(), format!("{}/s", number(rate)), false),
+        tile("open connections".into(), count(run.open), false),
+        tile("received".into(), format!("{}/s", number(run.rate(Counter::Received))), false),
     ];
     if let Some(latencies) = run.tally.latencies(run.main) {
         let title = run.main.title();

@@ -33,7 +33,7 @@ const linear = (most, tickCount) => {
   const rough = most / tickCount || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough * 0.999);
-  const end = Math.ceil((most / step) * 0.999) * step || step;
+  const end = Math.ceil((most / step) * 1.02) * step || step;
   const ticks = Array.from({ length: Math.round(end / step) + 1 }, (_, n) => n * step);
   return { ticks, place: (value) => value / end };
 };
@@ -59,7 +59,7 @@ const scaleY = (chart) => {
     const positive = values.filter((value) => value > 0);
     return logarithmic(positive.reduce((a, b) => Math.min(a, b), most), most);
   }
-  return linear(chart.y === "part" ? Math.max(most, 1) : most, 5);
+  return linear(chart.y === "part" ? Math.max(most, 0.97) : most, 5);
 };
 
 const scaleX = (chart, width) => {
@@ -85,10 +85,13 @@ const draw = (figure, chart) => {
     element("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }, svg);
     element("text", { class: "tick", x: MARGIN.left - 6, y: y(tick) + 4, "text-anchor": "end" }, svg).textContent = FORMATS[chart.y](tick);
   }
+  const labels = [];
   for (const tick of scaleOfX.ticks) {
     element("line", { class: "grid", x1: x(tick), x2: x(tick), y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }, svg);
-    const anchor = x(tick) > width - 30 ? "end" : "middle";
-    element("text", { class: "tick", x: x(tick), y: HEIGHT - 8, "text-anchor": anchor }, svg).textContent = FORMATS[chart.x](tick);
+    const text = FORMATS[chart.x](tick), at = Math.min(x(tick), width - text.length * 4), room = text.length * 4 + 2;
+    if (labels.some((other) => Math.abs(other.at - at) < other.room + room)) continue;
+    labels.push({ at, room });
+    element("text", { class: "tick", x: at, y: HEIGHT - 8, "text-anchor": "middle" }, svg).textContent = text;
   }
   for (const line of chart.lines) {
     const path = line.points.map(([a, b]) => `${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("L");
