@@ -8,6 +8,9 @@ use std::{
 
 use super::{Counters, Latencies, Phase, Point, Recorder, Settings, Tally};
 
+/// A shorter interval would cost more than it shows.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// What a recorder sends: one a recorder and interval, so the channel needs no bound.
 #[derive(Debug)]
 pub(super) enum News {
@@ -86,7 +89,8 @@ pub(crate) struct Outcome {
 
 impl Collector {
     /// A collector and the recorders that report to it, one a reactor.
-    pub(crate) fn new(settings: Settings, recorder_count: usize) -> (Self, Vec<Recorder>) {
+    pub(crate) fn new(mut settings: Settings, recorder_count: usize) -> (Self, Vec<Recorder>) {
+        settings.interval = settings.interval.max(INTERVAL_MIN);
         let (sender, news) = channel();
         let recorders =
             (0..recorder_count).map(|_| Recorder::new(settings, sender.clone())).collect();

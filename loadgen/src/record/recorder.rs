@@ -15,7 +15,8 @@ use super::{
 pub(crate) struct Settings {
     /// When the run begins, warm-up included.
     pub(crate) start: Instant,
-    /// How long an interval of the live line and the plots is. Default for the command line: 1 s.
+    /// How long an interval of the live line and the plots is. At least
+    /// 10 ms.
     pub(crate) interval: Duration,
     /// The latency that is plotted over time, and that `p99` without more means.
     pub(crate) main: Timing,
