@@ -48,7 +48,7 @@ impl Latencies {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.0.reset();
     }
 
     /// How many there are.
@@ -84,10 +84,13 @@ impl Latencies {
     /// Steps towards the longest: quantile, latency and how many up to there. Each half of what
     /// remains is cut into `steps`.
     pub(crate) fn steps(&self, steps: u32) -> impl Iterator<Item = (f64, Duration, u64)> {
-        let mut seen = 0;
-        self.0.iter_quantiles(steps).map(move |step| {
+        let (mut seen, mut is_over) = (0, false);
+        self.0.iter_quantiles(steps).map_while(move |step| {
             seen += step.count_since_last_iteration();
-            (step.quantile(), Duration::from_nanos(step.value_iterated_to()), seen)
+            let latency = Duration::from_nanos(step.value_iterated_to());
+            // The last step comes twice.
+            let was_over = std::mem::replace(&mut is_over, step.quantile() >= 1.0);
+            (!was_over).then_some((step.quantile(), latency, seen))
         })
     }
 
@@ -209,6 +212,17 @@ mod tests {
         for broken in ["{}", "{\"histogram\":\"?\"}", "{\"histogram\":\"AAAA\"}"] {
             serde_json::from_str::<Latencies>(broken).unwrap_err();
         }
+    }
+
+    #[test]
+    fn nothing_is_left_after_clear() {
+        let mut latencies = Latencies::coarse();
+        scattered().into_iter().for_each(|latency| latencies.record(latency));
+        latencies.clear();
+        assert_eq!(latencies, Latencies::coarse());
+        latencies.record(Duration::from_nanos(5));
+        let five = Some(Duration::from_nanos(5));
+        assert_eq!((latencies.min(), latencies.max()), (five, five));
     }
 
     #[test]

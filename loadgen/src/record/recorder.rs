@@ -232,19 +232,9 @@ impl Recorder {
         let _ = self.news.send(News::Measured(self.measurement, tally));
     }
 
-    /// What counts so far.
-    pub(crate) fn tally(&self) -> &Tally {
-        &self.tally
-    }
-
     /// How many connections are open.
     pub(crate) fn open_count(&self) -> u64 {
         self.open
-    }
-
-    /// What the run is doing.
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
     }
 
     fn enter(&mut self, phase: Phase, at: Instant) {

@@ -52,12 +52,6 @@ impl Verdict {
         Self { is_valid: reasons.is_empty(), reasons }
     }
 
-    /// Adds a reason why the run says nothing about the server.
-    pub(crate) fn object(&mut self, reason: impl Into<String>) {
-        self.is_valid = false;
-        self.reasons.push(reason.into());
-    }
-
     /// Whether the run says something about the server.
     pub(crate) fn is_valid(&self) -> bool {
         self.is_valid

@@ -7,7 +7,7 @@ use super::{
     sections::{headline, pacing},
     units::{bytes, count, number, time},
 };
-use crate::record::{Counter, Facts, Memory, Point, Run, Timing};
+use crate::record::{Counter, Facts, Memory, Point, QUANTILES, Run, Timing};
 
 const LEGEND: &str = "
 varies: the standard deviation between the intervals of the less steady run; a difference within it
@@ -127,7 +127,6 @@ fn memory(one: &Run, other: &Run) -> Vec<Row> {
 }
 
 fn latencies(one: &Run, other: &Run) -> Vec<Row> {
-    let quantiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
     let row = |timing: Timing, name: &str, part: f64| Row {
         name: format!("{} {name}", timing.title()),
         values: [one, other]
@@ -139,8 +138,15 @@ fn latencies(one: &Run, other: &Run) -> Vec<Row> {
         },
         unit: |seconds| time(Some(Duration::from_secs_f64(seconds))),
     };
-    let of = |timing| quantiles.map(|(name, part)| row(timing, name, part));
-    Timing::ALL.into_iter().flat_map(of).collect()
+    let mut rows = Vec::new();
+    for timing in Timing::ALL {
+        // Of the others less, so that it stays in sight.
+        let is_main = [one.main, other.main].contains(&timing);
+        let shown = QUANTILES.into_iter().chain([("max", 1.0)]);
+        let shown = shown.filter(|(name, _)| is_main || ["p50", "p99"].contains(name));
+        rows.extend(shown.map(|(name, part)| row(timing, name, part)));
+    }
+    rows
 }
 
 fn seconds(time: Option<Duration>) -> Option<f64> {

@@ -70,6 +70,7 @@ mod tests {
             (median[0] - 0.5).abs() < 0.001 && median[2] == 500.0 && median[3] == 2.0,
             "{median:?}"
         );
+        assert_eq!(rows.iter().filter(|row| row[1] == 1.0).count(), 1);
         let last = rows.last().unwrap();
         assert!((last[0] - 1.0).abs() < 0.001 && last[1..] == [1.0, 1000.0], "{last:?}");
         assert!(rows.is_sorted_by(|one, next| one[0] <= next[0] && one[2] <= next[2]));

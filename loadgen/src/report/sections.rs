@@ -33,8 +33,8 @@ pub(crate) fn sections(run: &Run) -> Vec<Section> {
             sentences: Vec::new(),
         },
         Section { title: "steps", grid: steps(run), sentences: Vec::new() },
-        Section { title: "environment", grid: environment(run), sentences: Vec::new() },
         Section { title: "notes", grid: Grid::new(0), sentences: run.notes.clone() },
+        Section { title: "environment", grid: environment(run), sentences: Vec::new() },
     ];
     sections.retain(|section| !section.grid.is_empty() || !section.sentences.is_empty());
     sections

@@ -120,6 +120,9 @@ memory of a connection
           process    kernel  connections
   server     64 B  4.00 KiB        1,000
 
+notes
+  debug build
+
 environment
   program  throng-loadgen 0.1.0
   started  2026-11-21T23:50:00Z
@@ -127,8 +130,5 @@ environment
   kernel   6.18
   cpu      2 cores
   driver   epoll
-
-notes
-  debug build
 ";
 }

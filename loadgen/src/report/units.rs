@@ -14,11 +14,15 @@ pub(crate) fn time(duration: Option<Duration>) -> String {
     }
 }
 
-/// A length that somebody chose, as in `10 s`: whole seconds have no fraction.
+/// A length that somebody chose, as in `10 s`: without the zeros of `10.0 s`.
 pub(crate) fn span(duration: Duration) -> String {
-    match duration.subsec_nanos() {
-        0 => format!("{} s", duration.as_secs()),
-        _ => time(Some(duration)),
+    let text = time(Some(duration));
+    match text.split_once(' ') {
+        _ if duration.is_zero() => "0 s".into(),
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
     }
 }
 
@@ -92,7 +96,10 @@ mod tests {
         check(3_600_000_000_000, "3600 s");
         assert_eq!(time(None), "–");
         assert_eq!(span(Duration::from_secs(90)), "90 s");
-        assert_eq!(span(Duration::from_millis(1500)), "1.50 s");
+        assert_eq!(span(Duration::from_millis(1500)), "1.5 s");
+        assert_eq!(span(Duration::from_micros(6_000_123)), "6 s");
+        assert_eq!(span(Duration::from_secs(100)), "100 s");
+        assert_eq!(span(Duration::ZERO), "0 s");
     }
 
     #[test]

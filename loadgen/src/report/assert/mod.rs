@@ -50,13 +50,13 @@ pub(crate) struct Assertion {
 pub(crate) struct Judgement {
     /// Whether all hold.
     pub(crate) is_held: bool,
-    /// A line for each: whether it holds, and what was measured.
+    /// A section of the table: of each whether it holds, and what was measured.
     pub(crate) text: String,
 }
 
 /// Judges a run by all assertions. No assertion holds in a run that is invalid.
 pub(crate) fn judge(run: &Run, assertions: &[Assertion]) -> Judgement {
-    let mut judgement = Judgement { is_held: true, text: String::new() };
+    let mut judgement = Judgement { is_held: true, text: "\nassertions\n".into() };
     for assertion in assertions {
         let (is_held, found) = assertion.check(run);
         judgement.is_held &= is_held;
@@ -199,7 +199,7 @@ mod tests {
         assert!(!judgement.is_held);
         assert_eq!(
             judgement.text,
-            "  broken  lost==0  (it is 2)\n  held    p50<1s  (it is 102 µs)\n"
+            "\nassertions\n  broken  lost==0  (it is 2)\n  held    p50<1s  (it is 102 µs)\n"
         );
         assert!(judge(&sample::echo(), &[]).is_held);
     }
