@@ -1,8 +1,10 @@
 //! What the plots of a page show, as plain data.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::record::{Counter, Latencies, Limits, Point, Run, Timing};
+use crate::record::{Counter, Latencies, Limits, Point, Run, Step, Timing};
 
 /// One plot.
 #[derive(Debug, PartialEq, Serialize)]
@@ -19,6 +21,8 @@ pub(super) struct Chart {
 enum X {
     /// Seconds since the measurement began.
     Seconds,
+    /// The load of a step.
+    Load,
     /// How many nines a percentile has: 1 is 90 %, 2 is 99 %.
     Nines,
 }
@@ -55,7 +59,8 @@ pub(super) fn charts(run: &Run) -> Vec<Chart> {
             y: Y::Latency,
             lines: percentiles(run),
         },
-        Chart { title: "Messages a second", x: X::Seconds, y: Y::Rate, lines: throughput(run) },
+        Chart { title: "Latency by load", x: X::Load, y: Y::Latency, lines: steps(run) },
+        Chart { title: "Throughput", x: X::Seconds, y: Y::Rate, lines: throughput(run) },
         Chart { title: "Latency over time", x: X::Seconds, y: Y::Latency, lines: latency(run) },
         Chart { title: "Connections", x: X::Seconds, y: Y::Count, lines: connections(run) },
         Chart {
@@ -96,6 +101,19 @@ fn distribution(latencies: &Latencies) -> Vec<(f64, f64)> {
     steps.map(|(part, latency, _)| (nines(part).min(last), latency.as_secs_f64())).collect()
 }
 
+/// What `limit` tried, if that is more than one load.
+fn steps(run: &Run) -> Vec<Line> {
+    let mut steps: Vec<_> = run.steps.iter().collect();
+    steps.sort_by(|one, next| one.load.total_cmp(&next.load));
+    let latency = |name: &str, colour: usize, of: fn(&Step) -> Option<Duration>| {
+        let point = |step: &&Step| Some((step.load, of(step)?.as_secs_f64()));
+        let points = steps.iter().filter_map(point).collect();
+        Line { name: name.into(), colour, is_dashed: false, points }
+    };
+    let lines = [latency("p50", 0, |step| step.p50), latency("p99", 1, |step| step.p99)];
+    lines.into_iter().filter(|line| line.points.len() > 1).collect()
+}
+
 fn throughput(run: &Run) -> Vec<Line> {
     let rate = |counter: Counter| move |point: &Point| Some(point.rate(counter));
     [
@@ -109,7 +127,7 @@ fn throughput(run: &Run) -> Vec<Line> {
 }
 
 fn latency(run: &Run) -> Vec<Line> {
-    let seconds = |time: Option<std::time::Duration>| time.map(|time| time.as_secs_f64());
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
     [
         line(run, &format!("{} p50", run.main.title()), 0, |point| seconds(point.p50)),
         line(run, "p99", 1, |point| seconds(point.p99)),
@@ -186,5 +204,24 @@ mod tests {
             "{nines} {seconds}"
         );
         assert_eq!(charts[1].lines[0].points[0], (1.0, 10_001.0));
+    }
+
+    #[test]
+    fn steps_are_shown_by_load() {
+        let step = |load: f64, millis: u64| Step {
+            load,
+            rate: load,
+            p50: None,
+            p99: Some(Duration::from_millis(millis)),
+            lost: 0,
+            is_held: true,
+            reason: String::new(),
+        };
+        let mut run = sample::echo();
+        run.steps = vec![step(200.0, 2)];
+        assert!(steps(&run).is_empty(), "one is no line");
+        run.steps.push(step(100.0, 1));
+        let [line] = steps(&run).try_into().expect("no p50 was seen");
+        assert_eq!(line.points, [(100.0, 0.001), (200.0, 0.002)]);
     }
 }

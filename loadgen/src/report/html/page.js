@@ -14,7 +14,8 @@ const FORMATS = {
   count,
   rate: (value) => `${count(value)}/s`,
   part: (value) => `${three(value * 100)} %`,
-  seconds: (value) => `${three(value)} s`,
+  seconds: (value) => `${Number(value.toFixed(1))} s`,
+  load: count,
   nines: (value) => `${Number((100 - 100 / 10 ** value).toFixed(Math.max(0, Math.ceil(value) - 1) + 1))} %`,
 };
 
