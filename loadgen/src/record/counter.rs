@@ -132,7 +132,7 @@ impl IndexMut<Counter> for Counters {
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         for counter in Counter::ALL {
-            self[counter] += other[counter];
+            self[counter] = self[counter].saturating_add(other[counter]);
         }
     }
 }
@@ -173,8 +173,11 @@ mod tests {
         let mut sum = before;
         sum += since;
         assert_eq!(sum[Counter::Sent], 7);
+        after[Counter::Lost] = u64::MAX;
+        sum += after;
+        assert_eq!(sum[Counter::Lost], u64::MAX, "no overflow");
         let json = serde_json::to_string(&sum).unwrap();
-        assert!(json.contains("\"sent\":7"), "{json}");
+        assert!(json.contains("\"sent\":14"), "{json}");
         assert_eq!(serde_json::from_str::<Counters>(&json).unwrap(), sum);
         let old = serde_json::from_str::<Counters>(r#"{"sent": 1, "gone": 2}"#).unwrap();
         assert_eq!((old[Counter::Sent], old[Counter::Received]), (1, 0));

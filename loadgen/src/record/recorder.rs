@@ -136,7 +136,10 @@ impl Recorder {
         let counters = &mut self.tally.counters;
         match seen {
             Seen::InOrder => {}
-            Seen::Gap(jumped) => counters[Counter::Lost] += jumped,
+            // A wrong number can jump over nearly all that there are.
+            Seen::Gap(jumped) => {
+                counters[Counter::Lost] = counters[Counter::Lost].saturating_add(jumped);
+            }
             Seen::Duplicate => counters[Counter::Duplicated] += 1,
             Seen::Reordered => {
                 counters[Counter::Reordered] += 1;
@@ -272,5 +275,50 @@ impl Recorder {
         self.interval_counters = counters;
         self.interval_latencies.clear();
         self.cpu = Duration::ZERO;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn streams_are_counted_by_what_was_seen() {
+        let (news, _) = channel();
+        let (start, interval) = (Instant::now(), Duration::from_secs(1));
+        let settings = Settings { start, interval, main: Timing::OneWay };
+        let mut recorder = Recorder::new(settings, news);
+        for seen in [Seen::InOrder, Seen::Gap(2), Seen::Reordered, Seen::Duplicate] {
+            recorder.seen(seen);
+        }
+        let lost = |recorder: &Recorder| recorder.tally.counters[Counter::Lost];
+        assert_eq!(lost(&recorder), 1);
+        assert_eq!(recorder.tally.counters[Counter::Reordered], 1);
+        assert_eq!(recorder.tally.counters[Counter::Duplicated], 1);
+        recorder.begin(start, Forget::Messages);
+        recorder.seen(Seen::Reordered);
+        assert_eq!(lost(&recorder), 0, "what it fills was lost in the warm-up");
+        recorder.seen(Seen::Gap(u64::MAX));
+        recorder.seen(Seen::Gap(u64::MAX));
+        assert_eq!(lost(&recorder), u64::MAX);
+    }
+
+    #[test]
+    fn connections_are_counted_by_how_they_ended() {
+        let (news, _) = channel();
+        let (start, interval) = (Instant::now(), Duration::from_secs(1));
+        let mut recorder = Recorder::new(Settings { start, interval, main: Timing::Connect }, news);
+        recorder.opened();
+        recorder.opened();
+        recorder.closed(1001, Side::Server);
+        recorder.failed("connect: refused");
+        assert_eq!(recorder.open_count(), 1);
+        let counters = &recorder.tally.counters;
+        let counted = [Counter::Connected, Counter::Closed, Counter::Failed, Counter::Errors];
+        assert_eq!(counted.map(|counter| counters[counter]), [2, 1, 1, 1]);
+        recorder.begin(start, Forget::All);
+        assert_eq!((recorder.open_count(), recorder.tally), (1, Tally::default()));
     }
 }

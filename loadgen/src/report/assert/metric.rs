@@ -188,7 +188,7 @@ fn whole(counters: &Counters, counter: Counter) -> Option<u64> {
         Counter::Connected | Counter::Failed | Counter::Errors => counters[Counter::Attempted],
         Counter::Closed => counters[Counter::Connected],
         Counter::Lost | Counter::Duplicated | Counter::Reordered | Counter::Corrupted => {
-            counters[Counter::Received] + counters[Counter::Lost]
+            counters[Counter::Received].saturating_add(counters[Counter::Lost])
         }
         Counter::Late | Counter::Unsent => counters[Counter::Sent] + counters[Counter::Unsent],
         Counter::Attempted
