@@ -55,7 +55,7 @@ impl Drop for Live {
 
 fn bar(measurement: Option<Duration>) -> ProgressBar {
     let (length, template) = match measurement {
-        Some(length) => (Some(length.as_millis() as u64), "{bar:12.cyan/dim} {wide_msg}"),
+        Some(length) => (Some(length.as_millis() as u64), "{bar:8.cyan/dim} {wide_msg}"),
         None => (None, "{spinner} {wide_msg}"),
     };
     let style = ProgressStyle::with_template(template).expect("the template is well-formed");
@@ -69,6 +69,13 @@ fn line(progress: &Progress) -> String {
         format!("{} {}", phase(progress.phase), span(point.at)),
         format!("{} open", count(point.open)),
     ];
+    // First what is wrong: a narrow terminal cuts off the end.
+    for counter in [Counter::Failed, Counter::Errors].into_iter().chain(Counter::FAULTS) {
+        let so_far = progress.so_far[counter];
+        if so_far > 0 {
+            parts.push(format!("{} {}", counter.name(), count(so_far)));
+        }
+    }
     let rates = [
         ("connects", Counter::Connected),
         ("sent", Counter::Sent),
@@ -85,12 +92,6 @@ fn line(progress: &Progress) -> String {
     }
     if point.backlog > 0 {
         parts.push(format!("backlog {}", count(point.backlog)));
-    }
-    for counter in [Counter::Failed, Counter::Errors].into_iter().chain(Counter::FAULTS) {
-        let so_far = progress.so_far[counter];
-        if so_far > 0 {
-            parts.push(format!("{} {}", counter.name(), count(so_far)));
-        }
     }
     parts.push(format!("cpu {:.0} %", point.cpu * 100.0));
     parts.join("  ")
