@@ -1,9 +1,15 @@
-//! The place of the load generator, which is yet to be written. `bench/` measures meanwhile.
+//! A load generator for WebSocket servers, whoever wrote them.
+#![allow(dead_code, unused_imports, reason = "nothing runs yet")]
 
-#[allow(dead_code, unused_imports, reason = "nothing runs yet")]
+mod backoff;
+mod clock;
+mod machine;
+mod pacing;
+mod payload;
 mod record;
-#[allow(dead_code, unused_imports, reason = "nothing runs yet")]
 mod report;
+mod source;
+mod target;
 
 use std::process::ExitCode;
 
