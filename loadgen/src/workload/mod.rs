@@ -1,0 +1,3 @@
+//! What is said on the connections: a file for each subcommand.
+
+pub(crate) mod echo;
