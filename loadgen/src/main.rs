@@ -34,7 +34,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{session::Ending, workload::echo};
+use crate::{
+    session::Ending,
+    workload::{churn, echo, idle, storm},
+};
 
 /// Puts load on a WebSocket server, and says truthfully how it took it.
 ///
@@ -43,6 +46,9 @@ use crate::{session::Ending, workload::echo};
 #[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
 enum Command {
     Echo(Box<echo::Options>),
+    Idle(Box<idle::Options>),
+    Storm(Box<storm::Options>),
+    Churn(Box<churn::Options>),
     Compare(compare::Options),
 }
 
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<Ending, String> {
     match command {
         Command::Echo(options) => echo::run(&options),
+        Command::Idle(options) => idle::run(&options),
+        Command::Storm(options) => storm::run(&options),
+        Command::Churn(options) => churn::run(&options),
         Command::Compare(options) => compare::run(&options),
     }
 }

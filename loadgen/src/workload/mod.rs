@@ -1,3 +1,6 @@
 //! What is said on the connections: a file for each subcommand.
 
+pub(crate) mod churn;
 pub(crate) mod echo;
+pub(crate) mod idle;
+pub(crate) mod storm;
