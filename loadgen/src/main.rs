@@ -36,7 +36,7 @@ use clap::Parser;
 
 use crate::{
     session::Ending,
-    workload::{churn, echo, idle, storm},
+    workload::{churn, echo, idle, push, slow, storm},
 };
 
 /// Puts load on a WebSocket server, and says truthfully how it took it.
@@ -46,9 +46,11 @@ use crate::{
 #[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
 enum Command {
     Echo(Box<echo::Options>),
+    Push(Box<push::Options>),
     Idle(Box<idle::Options>),
     Storm(Box<storm::Options>),
     Churn(Box<churn::Options>),
+    Slow(Box<slow::Options>),
     Compare(compare::Options),
 }
 
@@ -65,9 +67,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<Ending, String> {
     match command {
         Command::Echo(options) => echo::run(&options),
+        Command::Push(options) => push::run(&options),
         Command::Idle(options) => idle::run(&options),
         Command::Storm(options) => storm::run(&options),
         Command::Churn(options) => churn::run(&options),
+        Command::Slow(options) => slow::run(&options),
         Command::Compare(options) => compare::run(&options),
     }
 }

@@ -21,7 +21,7 @@ impl Handler for Echo {
 
 #[test]
 fn there_is_no_load_on_other_machines() {
-    for workload in ["echo", "idle", "storm", "churn"] {
+    for workload in ["echo", "push", "idle", "storm", "churn", "slow"] {
         let ran = run(&[workload, "ws://192.0.2.1:9/"]);
         assert_eq!(ran.code, 1, "{workload}: {}", ran.stderr);
         assert!(ran.stderr.contains("--allow-target 192.0.2.1"), "{}", ran.stderr);
@@ -37,6 +37,7 @@ fn what_is_wrong_is_named() {
         (&["echo", "ws://127.0.0.1:1", "--template", "no place"], "{payload}"),
         (&["echo", "ws://127.0.0.1:1", "--payload-file", "/no/such/file"], "/no/such/file"),
         (&["echo", "ws://127.0.0.1:1", "--size", "99999999"], "too long"),
+        (&["push", "ws://127.0.0.1:1", "--size", "10"], "48"),
         (&["idle", "ws://127.0.0.1:1", "--pid", "4294967295"], "--pid"),
         (&["compare", "/no/such.json", "/no/such.json"], "/no/such.json"),
     ] {

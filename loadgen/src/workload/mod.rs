@@ -3,4 +3,6 @@
 pub(crate) mod churn;
 pub(crate) mod echo;
 pub(crate) mod idle;
+pub(crate) mod push;
+pub(crate) mod slow;
 pub(crate) mod storm;
