@@ -36,7 +36,7 @@ use clap::Parser;
 
 use crate::{
     session::Ending,
-    workload::{churn, echo, idle, push, slow, storm},
+    workload::{churn, echo, idle, limit, push, slow, storm},
 };
 
 /// Puts load on a WebSocket server, and says truthfully how it took it.
@@ -51,6 +51,7 @@ enum Command {
     Storm(Box<storm::Options>),
     Churn(Box<churn::Options>),
     Slow(Box<slow::Options>),
+    Limit(Box<limit::Options>),
     Compare(compare::Options),
 }
 
@@ -72,6 +73,7 @@ fn run(command: Command) -> Result<Ending, String> {
         Command::Storm(options) => storm::run(&options),
         Command::Churn(options) => churn::run(&options),
         Command::Slow(options) => slow::run(&options),
+        Command::Limit(options) => limit::run(&options),
         Command::Compare(options) => compare::run(&options),
     }
 }

@@ -21,7 +21,7 @@ impl Handler for Echo {
 
 #[test]
 fn there_is_no_load_on_other_machines() {
-    for workload in ["echo", "push", "idle", "storm", "churn", "slow"] {
+    for workload in ["echo", "push", "idle", "storm", "churn", "limit", "slow"] {
         let ran = run(&[workload, "ws://192.0.2.1:9/"]);
         assert_eq!(ran.code, 1, "{workload}: {}", ran.stderr);
         assert!(ran.stderr.contains("--allow-target 192.0.2.1"), "{}", ran.stderr);
