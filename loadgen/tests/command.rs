@@ -6,7 +6,7 @@ use std::{fs, net::TcpListener};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::{DRIVERS, load, program, run, scratch, serve};
-use throng::{Conn, Handler, Message};
+use throng::{Acceptance, Conn, Handler, Message, Request, Response, Upgrade};
 
 #[derive(Clone)]
 struct Echo;
@@ -34,6 +34,7 @@ fn there_is_no_load_on_other_machines() {
 fn what_is_wrong_is_named() {
     for (words, word) in [
         (&["echo", "http://127.0.0.1/"][..], "ws://"),
+        (&["echo", "wss://127.0.0.1:1"], "TLS"),
         (&["echo", "ws://127.0.0.1:1", "--template", "no place"], "{payload}"),
         (&["echo", "ws://127.0.0.1:1", "--payload-file", "/no/such/file"], "/no/such/file"),
         (&["echo", "ws://127.0.0.1:1", "--size", "99999999"], "too long"),
@@ -53,6 +54,58 @@ fn what_is_wrong_is_named() {
     ] {
         assert_eq!(run(words).code, 2, "{words:?}");
     }
+}
+
+/// Lets those in who say the right words.
+#[derive(Clone)]
+struct Doorman;
+
+impl Handler for Doorman {
+    type Data = ();
+
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<()> {
+        let knows = request.header("Authorization") == Some("Bearer open sesame");
+        match knows && request.path() == "/inner" {
+            true => Upgrade::accept_as(Acceptance::new().subprotocol("v2")),
+            false => Upgrade::refuse(Response::text(401, "who are you?\n")),
+        }
+    }
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        conn.send(message);
+    }
+}
+
+#[test]
+fn headers_and_subprotocols_are_said_and_targets_take_turns() {
+    for (driver, name) in DRIVERS {
+        let servers = [serve(driver, Doorman), serve(driver, Doorman)];
+        let urls = servers.each_ref().map(|server| format!("{}inner", server.url()));
+        let words = ["-H", "Authorization: Bearer open sesame", "-c", "6", "-r", "200"];
+        let more = [urls[1].as_str(), "--subprotocol", "v1", "--subprotocol", "v2"];
+        let ran = load("echo", &urls[0], name, &[&more[..], &words[..]].concat());
+        let counts = ["connected", "failed", "lost"].map(|name| ran.counter(name));
+        assert_eq!(counts, [6, 0, 0], "{}", ran.stdout);
+        servers.iter().for_each(|server| server.until_open(3));
+        let ran = load("echo", &urls[0], name, &["-c", "6", "--subprotocol", "v2"]);
+        assert!(ran.json["errors"].to_string().contains("401"), "{}", ran.json["errors"]);
+    }
+}
+
+#[test]
+fn a_file_is_sent_as_it_is_or_around_the_payload() {
+    let (driver, name) = DRIVERS[0];
+    let server = serve(driver, Echo);
+    let file = scratch("txt");
+    let path = file.to_string_lossy();
+    for (content, caveat) in [("just this", true), ("before {payload} after", false)] {
+        fs::write(&file, content).unwrap();
+        let ran = load("echo", server.url(), name, &["--payload-file", &path, "-r", "200"]);
+        assert_eq!(ran.counter("lost") + ran.counter("corrupted"), 0, "{}", ran.stdout);
+        assert!(ran.counter("received") > 0, "{}", ran.stdout);
+        assert_eq!(ran.json["notes"].to_string().contains("no room for a stamp"), caveat);
+    }
+    fs::remove_file(&file).unwrap();
 }
 
 #[test]

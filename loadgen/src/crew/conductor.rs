@@ -183,7 +183,8 @@ impl Conductor {
     }
 
     /// Ends the run: all connections are closed.
-    pub(crate) fn finish(self) -> Result<(), String> {
+    pub(crate) fn finish(mut self) -> Result<(), String> {
+        self.order(Order::OpenNoMore);
         drop(self.live);
         let shutdown =
             Shutdown { code: throng::CloseCode::NORMAL, deadline: FAREWELL, ..Shutdown::default() };

@@ -270,10 +270,14 @@ impl Core {
         self.recorder.duration(timing, Duration::from_nanos(now.saturating_sub(from)));
     }
 
-    /// Records that a message was sent that should have been sent at `intended`.
+    /// Records that a message was sent at `now` that should have been sent at `intended`: the same
+    /// moment, if nobody had intended a time.
     #[inline]
     pub(crate) fn sent(&mut self, len: usize, intended: Nanos, now: Nanos) {
         self.recorder.sent(len);
+        if intended != now {
+            self.timed(Timing::SendDelay, intended, now);
+        }
         if now.saturating_sub(intended) > LATE {
             self.recorder.count(Counter::Late, 1);
         }
