@@ -1,14 +1,18 @@
 //! What a message and an idle connection cost a WebSocket server, and how little they could.
 //!
-//! `echo` and `idle` measure a server that runs already; `floor` is the least that a server can do;
-//! `compare` starts servers and floors, and measures them in turns; `million` holds as many connections
-//! as the machine has memory for.
+//! `run` builds servers of several makers, and floors, which are the least that a server can do,
+//! measures them in turns, and writes tables and plots. `echo` and `idle` measure one server that
+//! runs already; `million` holds as many connections as the machine has memory for.
 
 mod client;
-mod compare;
 mod floor;
 mod measure;
 mod million;
+mod report;
+mod results;
+mod roster;
+mod run;
+mod scenario;
 mod sys;
 
 use std::{io, process::ExitCode};
@@ -18,13 +22,15 @@ use clap::Parser;
 /// What a message and an idle connection cost a WebSocket server.
 #[derive(Debug, Parser)]
 enum Command {
-    Floor(floor::Options),
+    Run(run::Options),
+    Build(run::BuildOptions),
+    Report(report::Options),
     Echo(client::echo::Options),
     Idle(client::idle::Options),
-    Compare(compare::Options),
     Million(million::Options),
     #[command(hide = true)]
     MillionServer(million::server::Options),
+    Floor(floor::Options),
 }
 
 fn main() -> ExitCode {
@@ -39,11 +45,13 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> io::Result<()> {
     match command {
-        Command::Floor(options) => floor::run(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Build(options) => run::build(&options),
+        Command::Report(options) => report::run(&options),
         Command::Echo(options) => client::echo::run(&options),
         Command::Idle(options) => client::idle::run(&options),
-        Command::Compare(options) => compare::run(&options),
         Command::Million(options) => million::run(&options),
         Command::MillionServer(options) => million::server::run(&options),
+        Command::Floor(options) => floor::run(&options),
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddrV4},
+    ops::Range,
     os::fd::OwnedFd,
     time::Duration,
 };
@@ -34,6 +35,35 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects, and goes through the opening handshake.
     pub(crate) fn open(target: SocketAddrV4, source: Ipv4Addr) -> io::Result<Self> {
+        let connection = Self::begin(target, source)?;
+        connection.receive_acceptance()?;
+        Ok(connection)
+    }
+
+    /// Connects those with these indices, and goes through their opening handshakes.
+    ///
+    /// Some at a time, so that opening many does not mean to wait for each.
+    pub(crate) fn open_all(target: SocketAddrV4, indices: Range<usize>) -> io::Result<Vec<Self>> {
+        let failed = |index: usize, error: io::Error| {
+            io::Error::new(error.kind(), format!("connection {index} failed: {error}"))
+        };
+        let mut connections = Vec::with_capacity(indices.len());
+        for start in indices.clone().step_by(OPENING_MAX) {
+            let indices = start..indices.end.min(start + OPENING_MAX);
+            let first = connections.len();
+            for index in indices.clone() {
+                let connection = Self::begin(target, source_address(index));
+                connections.push(connection.map_err(|error| failed(index, error))?);
+            }
+            for (connection, index) in connections[first..].iter().zip(indices) {
+                connection.receive_acceptance().map_err(|error| failed(index, error))?;
+            }
+        }
+        Ok(connections)
+    }
+
+    /// Connects, and asks for a WebSocket.
+    fn begin(target: SocketAddrV4, source: Ipv4Addr) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
@@ -43,13 +73,22 @@ impl Connection {
         bind(&socket, &SocketAddrV4::new(source, 0))?;
         connect(&socket, &target).map_err(explained)?;
         let connection = Self { socket };
-        connection.shake_hands(target)?;
+        connection.send_all(request(target).as_bytes())?;
         Ok(connection)
     }
 
     /// Sends the message and compares the answer with what it should be.
     pub(crate) fn exchange(&self, exchange: &Exchange, answer: &mut Vec<u8>) -> io::Result<Answer> {
         self.send_all(exchange.frame())?;
+        self.receive_answer(exchange, answer)
+    }
+
+    /// Compares what comes with what it should be.
+    pub(crate) fn receive_answer(
+        &self,
+        exchange: &Exchange,
+        answer: &mut Vec<u8>,
+    ) -> io::Result<Answer> {
         answer.clear();
         answer.resize(2, 0);
         self.receive_exact(answer)?;
@@ -62,12 +101,7 @@ impl Connection {
         Ok(kind)
     }
 
-    fn shake_hands(&self, target: SocketAddrV4) -> io::Result<()> {
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: {target}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        self.send_all(request.as_bytes())?;
+    fn receive_acceptance(&self) -> io::Result<()> {
         let mut response = [0; 1024];
         let mut len = 0;
         while !response[..len].ends_with(b"\r\n\r\n") {
@@ -84,7 +118,7 @@ impl Connection {
         Ok(())
     }
 
-    fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let len = send(&self.socket, bytes, SendFlags::NOSIGNAL).map_err(explained)?;
             bytes = &bytes[len..];
@@ -111,6 +145,14 @@ impl Connection {
     }
 }
 
+/// The opening handshake, with RFC 6455's example of a key (§1.3).
+pub(crate) fn request(target: SocketAddrV4) -> String {
+    format!(
+        "GET / HTTP/1.1\r\nHost: {target}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+}
+
 /// Says what it means when a socket with a time limit would block.
 fn explained(error: Errno) -> io::Error {
     match error {
@@ -129,6 +171,8 @@ pub(crate) fn source_address(index: usize) -> Ipv4Addr {
     Ipv4Addr::from_bits(FIRST + (index / CONNECTIONS_EACH) as u32)
 }
 
+/// Fewer than the connections that any server lets wait to be accepted.
+const OPENING_MAX: usize = 100;
 const CONNECTIONS_EACH: usize = 5000;
 /// The value of `Sec-WebSocket-Accept` in [`ACCEPTANCE`].
 const ACCEPT_VALUE: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";

@@ -15,8 +15,8 @@ use rustix::{
 };
 
 use super::{
-    connection::{Connection, source_address},
-    frame::Exchange,
+    connection::Connection,
+    frame::{Exchange, Opcode},
 };
 use crate::measure::available_len;
 
@@ -111,20 +111,16 @@ fn open(
     share: Range<usize>,
     bounds: Bounds,
 ) -> io::Result<()> {
-    for index in share {
-        if index % CHECK_EACH == 0 {
-            bounds.check()?;
-        }
-        let connection = Connection::open(target, source_address(index));
-        connections.push(connection.map_err(|error| {
-            io::Error::new(error.kind(), format!("connection {index} failed: {error}"))
-        })?);
+    for start in share.clone().step_by(CHECK_EACH) {
+        bounds.check()?;
+        let end = share.end.min(start + CHECK_EACH);
+        connections.extend(Connection::open_all(target, start..end)?);
     }
     Ok(())
 }
 
 fn exchange(connections: &[Connection], bounds: Bounds) -> io::Result<()> {
-    let message = Exchange::new(MESSAGE_LEN);
+    let message = Exchange::new(Opcode::Binary, MESSAGE_LEN);
     let mut answer = Vec::new();
     for (index, connection) in connections.iter().enumerate() {
         if index % CHECK_EACH == 0 {

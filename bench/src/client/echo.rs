@@ -25,11 +25,12 @@ use rustix::{
 };
 
 use super::{
-    connection::{Connection, source_address},
-    frame::{Answer, Exchange},
+    Load,
+    connection::Connection,
+    frame::{Answer, Exchange, Opcode},
 };
 use crate::{
-    measure::{Cost, Counts, Latencies, Meter, Process},
+    measure::{Latencies, Process},
     sys,
 };
 
@@ -43,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pid: u32,
     #[command(flatten)]
-    load: Load,
+    shape: Shape,
     /// Seconds to measure, after a fifth of a second that is not.
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
@@ -54,7 +55,7 @@ pub(crate) struct Options {
 
 /// What the clients do.
 #[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct Load {
+pub(crate) struct Shape {
     /// How many connections.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) connections: usize,
@@ -64,6 +65,9 @@ pub(crate) struct Load {
     /// Messages in flight on each connection.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) pipeline: usize,
+    /// Text messages instead of binary ones.
+    #[arg(long)]
+    pub(crate) text: bool,
 }
 
 /// Measures, and prints.
@@ -73,62 +77,23 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     }
     let seconds = Duration::try_from_secs_f64(options.seconds).map_err(io::Error::other)?;
     let server = Process::new(options.pid)?;
-    let outcome = measure(options.target, server, &options.load, seconds)?;
-    println!("{}", options.load);
-    print!("{outcome}");
+    let mut clients = Clients::open(options.target, &options.shape)?;
+    let window = super::measure(&mut clients, server, seconds)?;
+    println!("{}", options.shape);
+    print!("{window}");
     Ok(())
 }
 
-/// What one window showed.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) answer: Answer,
-    /// What the window cost the server.
-    pub(crate) cost: Cost,
-    /// The part of the window that this thread was busy.
-    pub(crate) load_busy: f64,
-    /// One for each message of the window.
-    pub(crate) latencies: Latencies,
-}
-
-/// Opens connections and keeps them busy, first to warm up, then for the window.
-pub(crate) fn measure(
-    target: SocketAddrV4,
-    server: Process,
-    load: &Load,
-    window: Duration,
-) -> io::Result<Outcome> {
-    if load.connections == 0 || load.pipeline == 0 {
-        return Err(io::Error::other(
-            "there is nothing to measure without connections or messages",
-        ));
-    }
-    let mut clients = Clients::open(target, load)?;
-    clients.start()?;
-    clients.run_until(Instant::now() + WARM_UP)?;
-
-    clients.latencies = Latencies::default();
-    let own = Meter::start(Process::this())?;
-    let meter = Meter::start(server)?;
-    clients.run_until(Instant::now() + window)?;
-    let cost = meter.stop()?;
-    let load_busy = own.stop()?.busy();
-    let latencies = mem::take(&mut clients.latencies);
-
-    clients.finish(Instant::now() + DRAIN_MAX)?;
-    Ok(Outcome { answer: clients.kind, cost, load_busy, latencies })
-}
-
-struct Clients {
+/// Connections that are kept busy.
+pub(crate) struct Clients {
     clients: Vec<Client>,
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
-    kind: Answer,
-    pipeline: usize,
     /// Whether an answer is followed by another message.
     is_sending: bool,
     /// Answers that are still to come.
     awaited: usize,
+    count: u64,
     wire: Wire,
     latencies: Latencies,
 }
@@ -156,67 +121,44 @@ struct Client {
 }
 
 impl Clients {
-    fn open(target: SocketAddrV4, load: &Load) -> io::Result<Self> {
+    /// Opens the connections, and sends the first messages.
+    pub(crate) fn open(target: SocketAddrV4, shape: &Shape) -> io::Result<Self> {
+        if shape.connections == 0 || shape.pipeline == 0 {
+            return Err(io::Error::other(
+                "there is nothing to measure without connections or messages",
+            ));
+        }
+        let opcode = if shape.text { Opcode::Text } else { Opcode::Binary };
+        let exchange = Exchange::new(opcode, shape.size);
+        let connections = Connection::open_all(target, 0..shape.connections)?;
+        let kind = exchange_all(&connections, &exchange)?;
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let exchange = Exchange::new(load.size);
-        let mut answer = Vec::new();
-        let mut kind = None;
-        let mut clients = Vec::with_capacity(load.connections);
-        for index in 0..load.connections {
-            let connection = Connection::open(target, source_address(index))?;
-            let answered = connection.exchange(&exchange, &mut answer)?;
-            if *kind.get_or_insert(answered) != answered {
-                return Err(io::Error::other("some connections answer differently from others"));
-            }
+        for (index, connection) in connections.iter().enumerate() {
             ioctl_fionbio(&connection.socket, true)?;
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
             epoll::add(&epoll, &connection.socket, EventData::new_u64(index as u64), flags)?;
-            clients.push(Client::new(connection.socket, load.pipeline));
         }
-        let kind = kind.unwrap_or(Answer::Message);
-        Ok(Self {
-            clients,
+        let clients = connections.into_iter();
+        let clients = clients.map(|connection| Client::new(connection.socket, shape.pipeline));
+        let mut clients = Self {
+            clients: clients.collect(),
             epoll,
             events: Vec::with_capacity(EVENT_COUNT),
-            kind,
-            pipeline: load.pipeline,
             is_sending: true,
-            awaited: 0,
-            wire: Wire::new(&exchange, kind, load.pipeline),
+            awaited: shape.connections * shape.pipeline,
+            count: 0,
+            wire: Wire::new(&exchange, kind, shape.pipeline),
             latencies: Latencies::default(),
-        })
-    }
-
-    /// Sends the first messages.
-    fn start(&mut self) -> io::Result<()> {
-        for client in &mut self.clients {
+        };
+        for client in &mut clients.clients {
             client.sent_at.fill(Instant::now());
-            client.queue(self.pipeline, &self.wire)?;
-            self.awaited += self.pipeline;
+            client.queue(shape.pipeline, &clients.wire)?;
         }
-        Ok(())
+        Ok(clients)
     }
+}
 
-    /// Answers answers with messages until then.
-    fn run_until(&mut self, end: Instant) -> io::Result<()> {
-        while Instant::now() < end {
-            self.turn()?;
-        }
-        Ok(())
-    }
-
-    /// Takes the last answers.
-    fn finish(&mut self, end: Instant) -> io::Result<()> {
-        self.is_sending = false;
-        while self.awaited > 0 {
-            if Instant::now() >= end {
-                return Err(io::Error::other(format!("{} answers never came", self.awaited)));
-            }
-            self.turn()?;
-        }
-        Ok(())
-    }
-
+impl Load for Clients {
     fn turn(&mut self) -> io::Result<()> {
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&TURN_MAX)) {
@@ -234,6 +176,7 @@ impl Clients {
             }
             let now = Instant::now();
             client.take(count, now, &mut self.latencies);
+            self.count += count as u64;
             if self.is_sending {
                 client.queue(count, &self.wire)?;
             } else {
@@ -242,6 +185,43 @@ impl Clients {
         }
         Ok(())
     }
+
+    fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn take_latencies(&mut self) -> Latencies {
+        mem::take(&mut self.latencies)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let end = Instant::now() + DRAIN_MAX;
+        self.is_sending = false;
+        while self.awaited > 0 {
+            if Instant::now() >= end {
+                return Err(io::Error::other(format!("{} answers never came", self.awaited)));
+            }
+            self.turn()?;
+        }
+        Ok(())
+    }
+}
+
+/// The first message on each connection, some at a time; says what kind of answers come.
+fn exchange_all(connections: &[Connection], exchange: &Exchange) -> io::Result<Answer> {
+    let batch_len = (BATCH_BYTES / exchange.frame().len()).clamp(1, BATCH_LEN_MAX);
+    let mut answer = Vec::new();
+    let mut kind = None;
+    for batch in connections.chunks(batch_len) {
+        batch.iter().try_for_each(|connection| connection.send_all(exchange.frame()))?;
+        for connection in batch {
+            let answered = connection.receive_answer(exchange, &mut answer)?;
+            if *kind.get_or_insert(answered) != answered {
+                return Err(io::Error::other("some connections answer differently from others"));
+            }
+        }
+    }
+    Ok(kind.unwrap_or(Answer::Message))
 }
 
 impl Client {
@@ -317,61 +297,17 @@ impl Wire {
     }
 }
 
-impl Outcome {
-    /// Messages answered in the window.
-    pub(crate) fn messages(&self) -> f64 {
-        self.latencies.count() as f64
-    }
-
-    pub(crate) fn per_second(&self) -> f64 {
-        self.messages() / self.cost.wall.as_secs_f64()
-    }
-
-    /// Of the server.
-    pub(crate) fn cpu_micros_each(&self) -> f64 {
-        self.cost.cpu.as_secs_f64() * 1e6 / self.messages()
-    }
-
-    /// What the hardware counted for a message; not a number where it does not.
-    pub(crate) fn counted_each(&self, of: fn(&Counts) -> f64) -> f64 {
-        self.cost.counts.as_ref().map_or(f64::NAN, of) / self.messages()
-    }
-}
-
-impl fmt::Display for Outcome {
+impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (messages, rate) = (self.messages(), self.per_second());
-        let micros = |part| self.latencies.quantile(part).as_micros();
-        let (server, load) = (self.cost.busy() * 100.0, self.load_busy * 100.0);
-        if self.answer == Answer::Frame {
-            writeln!(f, "  a floor: it answers with the masked frame, 4 bytes more than a server")?;
-        }
-        writeln!(f, "  messages      {messages} in {:.2?}, {rate:.0}/s", self.cost.wall)?;
-        writeln!(f, "  latency       p50 {} µs, p99 {} µs", micros(0.5), micros(0.99))?;
-        writeln!(f, "  busy          server {server:.0} %, load {load:.0} %")?;
-        let (cpu, user) = (self.cpu_micros_each(), self.cost.user_part() * 100.0);
-        writeln!(f, "  each message  {cpu:.2} µs of the server's CPU, {user:.0} % in user space")?;
-        if self.cost.counts.is_none() {
-            return writeln!(f, "                no hardware counters here");
-        }
-        let user = self.counted_each(|counts| counts.user_instructions);
-        let kernel = self.counted_each(|counts| counts.kernel_instructions);
-        writeln!(f, "                {:.0} cycles", self.counted_each(|counts| counts.cycles))?;
-        writeln!(
-            f,
-            "                {user:.0} instructions in user space, {kernel:.0} in the kernel"
-        )
+        let Self { connections, size, pipeline, text } = self;
+        let kind = if *text { "text" } else { "binary" };
+        write!(f, "{connections} connections, {size} bytes of {kind}, {pipeline} in flight on each")
     }
 }
 
-impl fmt::Display for Load {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { connections, size, pipeline } = self;
-        write!(f, "{connections} connections, {size} bytes, {pipeline} in flight on each")
-    }
-}
-
-const WARM_UP: Duration = Duration::from_millis(200);
+/// Bytes and messages that are sent before the first answer is read: few enough to fit into buffers.
+const BATCH_BYTES: usize = 64 << 10;
+const BATCH_LEN_MAX: usize = 100;
 /// How long the last answers may take.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long a turn may wait, so that the window ends even when nothing comes.

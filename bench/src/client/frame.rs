@@ -1,10 +1,17 @@
-//! The one message that clients send, and the two answers there are to it.
+//! The message that clients send, and the two answers there are to it.
 
-/// A binary message in one masked frame, and what comes back.
+/// A message in one masked frame, and what comes back.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     frame: Vec<u8>,
     answer: Vec<u8>,
+}
+
+/// What a message is (RFC 6455 §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opcode {
+    Text = 1,
+    Binary = 2,
 }
 
 /// Who answers: told by the mask bit of an answer's second byte.
@@ -18,12 +25,12 @@ pub(crate) enum Answer {
 
 impl Exchange {
     /// A message of `payload_len` bytes.
-    pub(crate) fn new(payload_len: usize) -> Self {
+    pub(crate) fn new(opcode: Opcode, payload_len: usize) -> Self {
         let payload: Vec<u8> = (0..payload_len).map(|n| b'a' + (n % 26) as u8).collect();
-        let mut frame = header(payload_len, MASKED);
+        let mut frame = header(opcode, payload_len, MASKED);
         frame.extend(MASKING_KEY);
         frame.extend(payload.iter().zip(MASKING_KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-        let mut answer = header(payload_len, 0);
+        let mut answer = header(opcode, payload_len, 0);
         answer.extend(payload);
         Self { frame, answer }
     }
@@ -49,10 +56,10 @@ impl Answer {
     }
 }
 
-/// The header of a final binary frame (RFC 6455 §5.2), up to its masking key.
-fn header(payload_len: usize, masked: u8) -> Vec<u8> {
-    const FINAL_BINARY: u8 = 0x82;
-    let mut header = vec![FINAL_BINARY];
+/// The header of a final frame (RFC 6455 §5.2), up to its masking key.
+fn header(opcode: Opcode, payload_len: usize, masked: u8) -> Vec<u8> {
+    const FINAL: u8 = 0x80;
+    let mut header = vec![FINAL | opcode as u8];
     match payload_len {
         0..=125 => header.push(masked | payload_len as u8),
         126..=0xffff => {
@@ -78,7 +85,7 @@ mod tests {
     #[test]
     fn a_frame_and_its_answers() {
         let check = |payload_len: usize, masked: &[u8], unmasked: &[u8]| {
-            let exchange = Exchange::new(payload_len);
+            let exchange = Exchange::new(Opcode::Binary, payload_len);
             let (frame, answer) = (exchange.frame(), exchange.answer(Answer::Message));
             assert!(frame.starts_with(masked) && answer.starts_with(unmasked));
             assert_eq!(frame.len(), masked.len() + MASKING_KEY.len() + payload_len);
@@ -97,5 +104,6 @@ mod tests {
         check(126, &[0x82, 0xfe, 0, 126], &[0x82, 126, 0, 126]);
         check(65535, &[0x82, 0xfe, 255, 255], &[0x82, 126, 255, 255]);
         check(65536, &[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0], &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+        assert!(Exchange::new(Opcode::Text, 5).frame().starts_with(&[0x81, 0x85]));
     }
 }

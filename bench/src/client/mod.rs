@@ -6,5 +6,9 @@ pub(crate) mod idle;
 mod connection;
 mod crowd;
 mod frame;
+mod load;
 
-pub(crate) use self::connection::{ACCEPTANCE, Connection, source_address};
+pub(crate) use self::{
+    connection::{ACCEPTANCE, Connection, source_address},
+    load::{Load, Window, measure},
+};

@@ -1,0 +1,167 @@
+//! `results.md`: who took part, who won, and every figure.
+
+use std::fmt::Write as _;
+
+use super::{Measure, Spread, number, plot};
+use crate::{
+    results::{Outcome, Results, Row, Sample},
+    roster::{FLOOR, REFERENCE, Side},
+};
+
+/// The whole page.
+pub(super) fn page(results: &Results) -> String {
+    let mut page = String::from("# Results\n\n");
+    page += &conditions(results);
+    page += &servers(results);
+    page += &summary(results);
+    for outcome in &results.scenarios {
+        page += &scenario(results, outcome);
+    }
+    page
+}
+
+fn conditions(results: &Results) -> String {
+    let (machine, settings) = (&results.machine, &results.settings);
+    let mut text = format!(
+        "{}, {} cores, {} GiB; Linux {}; TCP congestion control {}. {}.\n\n",
+        machine.processor,
+        machine.cores,
+        machine.memory_gib,
+        machine.kernel,
+        machine.congestion_control,
+        machine.compilers.join("; "),
+    );
+    let _ = writeln!(
+        text,
+        "Servers: one thread on core {}, built for the processor `{}`. Load: one thread on core {}, \
+         over loopback, without TLS or compression. {} rounds of {} s, another server first in each. \
+         The first answer on each connection is compared byte for byte.\n",
+        settings.server_core, settings.cpu, settings.load_core, settings.rounds, settings.seconds,
+    );
+    text
+}
+
+fn servers(results: &Results) -> String {
+    let mut text = String::from("| server | version |\n|---|---|\n");
+    for server in &results.servers {
+        let problem = server.problem.as_ref();
+        let problem =
+            problem.map_or(String::new(), |why| format!(" — **not built**: {}", cell(why)));
+        let _ = writeln!(text, "| {} | {}{problem} |", server.title, server.version);
+    }
+    text + "\n"
+}
+
+/// What everybody needs, against what the reference needs.
+fn summary(results: &Results) -> String {
+    let Some(reference) = results.server(REFERENCE) else { return String::new() };
+    let mut text = format!(
+        "## In short\n\nWhat a unit costs, against {}: below 1 is cheaper. Of the least that each \
+         needed in any window. A star marks where a peer is cheaper than both of Throng's drivers.\n\n\
+         | |",
+        reference.title
+    );
+    for server in &results.servers {
+        let _ = write!(text, " {} |", server.title);
+    }
+    let _ = writeln!(text, "\n|---|{}", "---|".repeat(results.servers.len()));
+    for outcome in &results.scenarios {
+        let _ = write!(text, "| ({}) {} |", outcome.id, outcome.title);
+        let ratios = ratios(results, outcome);
+        let ours = ratios.iter().filter(|(side, _)| *side == Side::Ours);
+        let ours = ours.filter_map(|(_, ratio)| *ratio).fold(f64::INFINITY, f64::min);
+        for (side, ratio) in ratios {
+            let is_loss = side == Side::Peer && ratio.is_some_and(|ratio| ratio < ours);
+            let _ = write!(text, " {}{} |", times(ratio), if is_loss { " ★" } else { "" });
+        }
+        text.push('\n');
+    }
+    text + "\n"
+}
+
+/// Each server's cost against the reference's.
+fn ratios(results: &Results, outcome: &Outcome) -> Vec<(Side, Option<f64>)> {
+    let ratio = |id: &String| {
+        let row = outcome.rows.iter().find(|row| row.server == *id)?;
+        Measure::of(outcome).ratio(row, outcome, REFERENCE)
+    };
+    results.servers.iter().map(|server| (server.side, ratio(&server.id))).collect()
+}
+
+fn scenario(results: &Results, outcome: &Outcome) -> String {
+    let measure = Measure::of(outcome);
+    let mut text = format!(
+        "## ({}) {}\n\n![{}]({})\n\nOf one {}; median (least–most) of the windows; ratios are of the \
+         least {}.\n\n",
+        outcome.id,
+        outcome.title,
+        outcome.title,
+        plot::file_name(outcome),
+        outcome.unit,
+        measure.name(),
+    );
+    text += "| server | per second | CPU µs | user % | cycles | instructions, user / kernel | \
+             p50 / p99 / p99.9 µs | busy %, server / load | ÷ uWebSockets | ÷ io_uring floor |\n";
+    text += "|---|---|---|---|---|---|---|---|---|---|\n";
+    for row in &outcome.rows {
+        let title = results.server(&row.server).map_or(&*row.server, |server| &server.title);
+        let _ = writeln!(text, "| {title} | {} |", cells(row, outcome, measure).join(" | "));
+    }
+    text += "\n";
+    for row in &outcome.rows {
+        if let Some(problem) = &row.problem {
+            let _ = writeln!(text, "- {}: {}\n", row.server, cell(problem));
+        }
+    }
+    text
+}
+
+fn cells(row: &Row, outcome: &Outcome, measure: Measure) -> [String; 9] {
+    let of = |value: fn(&Sample) -> Option<f64>| Spread::of(row.windows.iter().filter_map(value));
+    let range = |value| of(value).map_or_else(unknown, range);
+    let median = |value| of(value).map_or_else(unknown, |spread| number(spread.median));
+    let percent =
+        |value| of(value).map_or_else(unknown, |spread| format!("{:.0}", spread.median * 100.0));
+    [
+        range(|sample| Some(sample.per_second)),
+        range(|sample| Some(sample.cpu_micros)),
+        percent(|sample| sample.user_part),
+        range(|sample| sample.cycles),
+        format!(
+            "{} / {}",
+            median(|sample| sample.user_instructions),
+            median(|sample| sample.kernel_instructions)
+        ),
+        format!(
+            "{} / {} / {}",
+            median(|sample| Some(sample.p50_micros)),
+            median(|sample| Some(sample.p99_micros)),
+            median(|sample| Some(sample.p999_micros))
+        ),
+        format!(
+            "{} / {}",
+            percent(|sample| Some(sample.server_busy)),
+            percent(|sample| Some(sample.load_busy))
+        ),
+        times(measure.ratio(row, outcome, REFERENCE)),
+        times(measure.ratio(row, outcome, FLOOR)),
+    ]
+}
+
+fn range(spread: Spread) -> String {
+    let Spread { min, median, max } = spread;
+    format!("{} ({}–{})", number(median), number(min), number(max))
+}
+
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "–".into(), |ratio| format!("{ratio:.2}"))
+}
+
+fn unknown() -> String {
+    "not available".into()
+}
+
+/// A text that fits into a cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
