@@ -1,16 +1,12 @@
 //! The comparison: servers side by side, in turns, so that a machine's moods meet all of them alike.
 
-use std::{
-    fs, io,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, io, path::PathBuf, process::Command, time::Instant};
 
 use clap::Args;
 
 use crate::{
-    client, report,
+    client::{self, idle},
+    report,
     results::{Entry, Machine, Outcome, Results, Row, Sample, Settings},
     roster::{Cpu, Running, Server, Workshop, root},
     scenario::{Kind, Scenario},
@@ -71,7 +67,7 @@ pub(crate) fn build(options: &BuildOptions) -> io::Result<()> {
 pub(crate) fn run(options: &Options) -> io::Result<()> {
     let scenarios = Scenario::named(&options.scenarios)?;
     let settings = options.settings();
-    let seconds = Duration::try_from_secs_f64(settings.seconds).map_err(io::Error::other)?;
+    settings.window()?;
     sys::raise_descriptor_limit()?;
     let programs = Programs::build(&Server::named(&options.servers)?, settings.cpu)?;
     let mut results = Results {
@@ -84,7 +80,7 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     fs::create_dir_all(&out)?;
     for scenario in scenarios {
         let start = Instant::now();
-        results.scenarios.push(Contest::start(scenario, &programs, settings)?.run(seconds)?);
+        results.scenarios.push(Contest::new(scenario, &programs, settings).run());
         eprintln!("({}) {}: {:.0?}", scenario.id, scenario.title, start.elapsed());
         // After each, so that a run that is cut short leaves what it has.
         results.store(&out.join("results.json"))?;
@@ -150,70 +146,94 @@ struct Contest {
     contestants: Vec<Contestant>,
 }
 
-/// A server in its own new process, and what it has shown.
+/// A server, its process while it has one, and what it has shown.
 #[derive(Debug)]
 struct Contestant {
+    server: &'static Server,
+    program: PathBuf,
     running: Option<Running>,
     row: Row,
 }
 
 impl Contest {
-    fn start(
-        scenario: &'static Scenario,
-        programs: &Programs,
-        settings: Settings,
-    ) -> io::Result<Self> {
-        // Servers run where this thread may.
-        sys::pin(settings.server_core)?;
+    fn new(scenario: &'static Scenario, programs: &Programs, settings: Settings) -> Self {
         let contestants = programs.ready().map(|(server, program)| {
-            let running = Running::start(server, Command::new(program));
-            Contestant::new(server, running)
+            let is_able = server.broadcasts || !scenario.kind.is_broadcast();
+            let problem = (!is_able).then(|| "has no broadcast of its own".to_owned());
+            Contestant::new(server, program.clone(), problem)
         });
-        let contestants = contestants.collect();
-        sys::pin(settings.load_core)?;
-        Ok(Self { scenario, settings, contestants })
+        Self { scenario, settings, contestants: contestants.collect() }
     }
 
-    fn run(mut self, seconds: Duration) -> io::Result<Outcome> {
+    fn run(mut self) -> Outcome {
+        let rounds = match self.scenario.kind {
+            Kind::Busy(_) => self.settings.rounds,
+            Kind::Silent { .. } => self.settings.rounds.min(SILENCES_MAX),
+        };
         let count = self.contestants.len();
-        for round in 0..self.settings.rounds {
+        for round in 0..rounds {
             // Another one goes first each time, so that no place in the round is always the same
             // one's.
             for turn in 0..count {
-                self.contestants[(round + turn) % count].measure(self.scenario.kind, seconds);
+                let contestant = &mut self.contestants[(round + turn) % count];
+                contestant.take_turn(self.scenario.kind, &self.settings);
             }
         }
-        Ok(Outcome {
+        Outcome {
             id: self.scenario.id.into(),
             title: self.scenario.title.into(),
             unit: self.scenario.unit.into(),
             rows: self.contestants.into_iter().map(|contestant| contestant.row).collect(),
-        })
+        }
     }
 }
 
 impl Contestant {
-    fn new(server: &Server, running: io::Result<Running>) -> Self {
-        let problem = running.as_ref().err().map(ToString::to_string);
-        let row = Row { server: server.id.into(), windows: Vec::new(), problem };
-        Self { running: running.ok(), row }
+    fn new(server: &'static Server, program: PathBuf, problem: Option<String>) -> Self {
+        let (windows, silences) = (Vec::new(), Vec::new());
+        let row = Row { server: server.id.into(), windows, silences, problem };
+        Self { server, program, running: None, row }
     }
 
-    /// A window more. A server that fails has had its last turn, and its row says why.
-    fn measure(&mut self, kind: Kind, seconds: Duration) {
-        let Some(running) = &self.running else { return };
-        let window = || {
-            let process = running.process()?;
-            let mut load = kind.open(running.address)?;
-            client::measure(&mut *load, process, seconds)
-        };
-        match window() {
-            Ok(window) => self.row.windows.push(Sample::from(&window)),
-            Err(error) => {
-                eprintln!("{} fails: {error}", self.row.server);
-                self.row.problem = Some(error.to_string());
+    /// A server that fails has had its last turn, and its row says why.
+    fn take_turn(&mut self, kind: Kind, settings: &Settings) {
+        if self.row.problem.is_some() {
+            return;
+        }
+        if let Err(error) = self.measure(kind, settings) {
+            eprintln!("{}: {error}", self.server.id);
+            self.row.problem = Some(error.to_string());
+            self.running = None;
+        }
+    }
+
+    fn measure(&mut self, kind: Kind, settings: &Settings) -> io::Result<()> {
+        if self.running.is_none() {
+            // Servers run where this thread may.
+            sys::pin(settings.server_core)?;
+            let command = Command::new(&self.program);
+            let arguments = kind.arguments(self.server.side);
+            self.running = Some(Running::start(self.server, command, &arguments)?);
+        }
+        sys::pin(settings.load_core)?;
+        let Some(running) = &self.running else { return Ok(()) };
+        let process = running.process()?;
+        match kind {
+            Kind::Busy(work) => {
+                let mut load = work.open(running.address)?;
+                let window = client::measure(&mut *load, process, settings.window()?)?;
+                self.row.windows.push(Sample::from(&window));
+            }
+            Kind::Silent { connections } => {
+                let silence = idle::measure(running.address, process, connections)?;
+                self.row.silences.push(silence);
+                // The next one begins with a process that has seen nobody.
                 self.running = None;
             }
         }
+        Ok(())
     }
 }
+
+/// Memory repeats.
+const SILENCES_MAX: usize = 2;

@@ -63,7 +63,7 @@ impl Connection {
     }
 
     /// Connects, and asks for a WebSocket.
-    fn begin(target: SocketAddrV4, source: Ipv4Addr) -> io::Result<Self> {
+    pub(super) fn begin(target: SocketAddrV4, source: Ipv4Addr) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
@@ -111,11 +111,7 @@ impl Connection {
             }
             len += self.receive(room)?;
         }
-        let response = String::from_utf8_lossy(&response[..len]);
-        if !response.starts_with("HTTP/1.1 101 ") || !response.contains(ACCEPT_VALUE) {
-            return Err(io::Error::other(format!("the opening handshake failed: {response:?}")));
-        }
-        Ok(())
+        check_acceptance(&response[..len])
     }
 
     pub(crate) fn send_all(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -145,8 +141,17 @@ impl Connection {
     }
 }
 
+/// Whether a response accepts what [`request`] asks for.
+pub(super) fn check_acceptance(response: &[u8]) -> io::Result<()> {
+    let response = String::from_utf8_lossy(response);
+    if response.starts_with("HTTP/1.1 101 ") && response.contains(ACCEPT_VALUE) {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("the opening handshake failed: {response:?}")))
+}
+
 /// The opening handshake, with RFC 6455's example of a key (§1.3).
-pub(crate) fn request(target: SocketAddrV4) -> String {
+fn request(target: SocketAddrV4) -> String {
     format!(
         "GET / HTTP/1.1\r\nHost: {target}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -196,7 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn the_acceptance_holds_its_value() {
-        assert!(String::from_utf8_lossy(ACCEPTANCE).contains(ACCEPT_VALUE));
+    fn acceptances() {
+        check_acceptance(ACCEPTANCE).unwrap();
+        let other = String::from_utf8_lossy(ACCEPTANCE).replace("s3p", "S3P");
+        let error = check_acceptance(other.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("S3P"), "{error}");
+        check_acceptance(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap_err();
     }
 }

@@ -35,31 +35,48 @@ pub(crate) struct Options {
 
 /// Measures, and prints.
 pub(crate) fn run(options: &Options) -> io::Result<()> {
-    if !options.target.ip().is_loopback() {
-        let problem = "the target has to be on this machine, an address of 127.0.0.0/8";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-    }
     let server = Process::new(options.pid)?;
-    let needed = MEMORY_MIN + options.count as u64 * PAIR_LEN;
-    let available = available_len()?;
-    if available < needed {
-        let problem = format!(
-            "{} connections take about {}, and {} are left",
-            options.count,
-            megabytes(needed),
-            megabytes(available)
-        );
-        return Err(io::Error::new(io::ErrorKind::OutOfMemory, problem));
-    }
-    let deadline = Instant::now() + Duration::from_secs(options.give_up);
-    let bounds = Bounds { available_min: MEMORY_MIN, deadline };
-    let crowd = Crowd::new(options.target, options.count, bounds);
-    let test = Test { crowd, server, count: options.count, bounds };
+    let give_up = Duration::from_secs(options.give_up);
+    let test = Test::new(options.target, server, options.count, give_up)?;
     for round in 1..=options.rounds {
         println!("round {round}: {} connections", options.count);
         test.round()?;
     }
     Ok(())
+}
+
+/// What a silent connection costs, in bytes.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Silence {
+    /// The server's memory before the first connection; of all.
+    pub(crate) resident_before: f64,
+    /// What each adds to it.
+    pub(crate) resident: f64,
+    /// The kernel's memory at the server's end, where that is ours to know.
+    pub(crate) kernel: Option<f64>,
+    /// The part of a second that the server is busy with all of them.
+    pub(crate) busy: f64,
+}
+
+/// Opens connections to a server that nobody has connected to, lets them rest, and closes them.
+pub(crate) fn measure(target: SocketAddrV4, server: Process, count: usize) -> io::Result<Silence> {
+    let test = Test::new(target, server, count, GIVE_UP)?;
+    let sockets = socket_count()?;
+    let kernel = KernelMemory::now()?;
+    let before = server.resident_len()?;
+    test.crowd.each(Step::Open)?;
+    thread::sleep(SETTLE);
+    let taken = KernelMemory::now()?.taken_since(&kernel);
+    let busy = test.busy()?;
+    let after = server.resident_len()?;
+    test.crowd.each(Step::Close)?;
+    test.wait_until_closed(sockets)?;
+    Ok(Silence {
+        resident_before: before as f64,
+        resident: test.each(after as i64 - before as i64),
+        kernel: taken.server.map(|server| test.each(server)),
+        busy,
+    })
 }
 
 struct Test {
@@ -70,6 +87,30 @@ struct Test {
 }
 
 impl Test {
+    /// # Errors
+    ///
+    /// If the target is elsewhere, or memory is too short for as many.
+    fn new(
+        target: SocketAddrV4,
+        server: Process,
+        count: usize,
+        give_up: Duration,
+    ) -> io::Result<Self> {
+        if !target.ip().is_loopback() {
+            let problem = "the target has to be on this machine, an address of 127.0.0.0/8";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        let (needed, available) = (MEMORY_MIN + count as u64 * PAIR_LEN, available_len()?);
+        if available < needed {
+            let (needed, available) = (megabytes(needed), megabytes(available));
+            let problem =
+                format!("{count} connections take about {needed}, and {available} are left");
+            return Err(io::Error::new(io::ErrorKind::OutOfMemory, problem));
+        }
+        let bounds = Bounds { available_min: MEMORY_MIN, deadline: Instant::now() + give_up };
+        Ok(Self { crowd: Crowd::new(target, count, bounds), server, count, bounds })
+    }
+
     /// Opens, rests, exchanges, closes; a line of the report for each.
     fn round(&self) -> io::Result<()> {
         let sockets = socket_count()?;
@@ -84,12 +125,7 @@ impl Test {
         let taken = KernelMemory::now()?.taken_since(&kernel);
         println!("  idle      {}", self.resident(self.server.resident_len()?, resident));
         println!("            {}", self.kernel(taken));
-        let (wall, cpu) = self.timed(|| {
-            thread::sleep(IDLE);
-            Ok(())
-        })?;
-        let busy = cpu.as_secs_f64() / wall.as_secs_f64();
-        println!("            server busy {:.2} ms in a second", busy * 1e3);
+        println!("            server busy {:.2} ms in a second", self.busy()? * 1e3);
 
         let (wall, cpu) = self.timed(|| self.crowd.each(Step::Exchange))?;
         println!("  answered  in {wall:.1?}, server {:.1} µs each", self.micros_each(cpu));
@@ -103,6 +139,15 @@ impl Test {
         thread::sleep(SETTLE);
         println!("            {}", self.resident(self.server.resident_len()?, resident));
         io::stdout().flush()
+    }
+
+    /// The part of a second without messages that the server is busy.
+    fn busy(&self) -> io::Result<f64> {
+        let (wall, cpu) = self.timed(|| {
+            thread::sleep(IDLE);
+            Ok(())
+        })?;
+        Ok(cpu.as_secs_f64() / wall.as_secs_f64())
     }
 
     /// Runs `work`, and says how long that took, and how long the server was busy meanwhile.
@@ -165,6 +210,7 @@ fn megabytes(bytes: u64) -> String {
 const MEMORY_MIN: u64 = 2 << 30;
 /// What both ends of a connection take, in the kernel and in the server, at the most.
 const PAIR_LEN: u64 = 12 << 10;
+const GIVE_UP: Duration = Duration::from_secs(120);
 /// For what the kernel and the server put off.
 const SETTLE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(1);

@@ -1,6 +1,8 @@
 //! Clients: real opening handshakes, masked frames, answers compared byte for byte.
 
+pub(crate) mod broadcast;
 pub(crate) mod echo;
+pub(crate) mod handshakes;
 pub(crate) mod idle;
 
 mod connection;

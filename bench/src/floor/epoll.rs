@@ -9,15 +9,15 @@ use rustix::{
     net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send},
 };
 
-use super::{Never, first_answer, report_full};
+use super::{Never, Options, first_answer, report_full};
 
-pub(super) fn serve(listener: &TcpListener) -> Never {
+pub(super) fn serve(listener: &TcpListener, options: &Options) -> Never {
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
 
     let mut connections = Connections::default();
-    let mut buffer = vec![0; BUFFER_LEN];
+    let mut buffer = vec![0; options.buffer_len()];
     let mut events = Vec::with_capacity(EVENT_COUNT);
     loop {
         events.clear();
@@ -28,7 +28,7 @@ pub(super) fn serve(listener: &TcpListener) -> Never {
         for event in &events {
             match event.data.u64() {
                 LISTENER => connections.accept(listener, &epoll)?,
-                index => connections.echo(index as usize, &mut buffer),
+                index => connections.receive(index as usize, &mut buffer, options.broadcast),
             }
         }
     }
@@ -62,18 +62,33 @@ impl Connections {
     }
 
     #[inline]
-    fn echo(&mut self, index: usize, buffer: &mut [u8]) {
+    fn receive(&mut self, index: usize, buffer: &mut [u8], broadcast: bool) {
         let Some(connection) = &mut self.0[index] else { return };
         let received = match recv(&connection.socket, &mut *buffer, RecvFlags::empty()) {
             Ok((len, _)) if len > 0 => &buffer[..len],
             Err(Errno::AGAIN | Errno::INTR) => return,
             _ => return self.0[index] = None,
         };
-        let answer = if connection.is_open { Some(received) } else { first_answer(received) };
-        connection.is_open = true;
-        let Some(answer) = answer else { return self.0[index] = None };
-        match send(&connection.socket, answer, SendFlags::NOSIGNAL) {
-            Ok(len) if len == answer.len() => {}
+        if !connection.is_open {
+            connection.is_open = true;
+            match first_answer(received) {
+                Some(answer) => self.send(index, answer),
+                None => self.0[index] = None,
+            }
+        } else if broadcast {
+            for index in 0..self.0.len() {
+                self.send(index, received);
+            }
+        } else {
+            self.send(index, received);
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, index: usize, bytes: &[u8]) {
+        let Some(Connection { socket, is_open: true }) = &self.0[index] else { return };
+        match send(socket, bytes, SendFlags::NOSIGNAL) {
+            Ok(len) if len == bytes.len() => {}
             result => {
                 report_full(result.unwrap_or(0));
                 self.0[index] = None;
@@ -85,4 +100,3 @@ impl Connections {
 /// No descriptor has this number.
 const LISTENER: u64 = u64::MAX;
 const EVENT_COUNT: usize = 1024;
-const BUFFER_LEN: usize = 512 << 10;

@@ -2,7 +2,7 @@
 //!
 //! It sends back the bytes that came. A masked frame is answered with the masked frame, which is
 //! four bytes more than a WebSocket answer and no work at all: what the kernel costs with this
-//! driver, below which no server gets. So that the same clients can drive it, the first bytes of a
+//! driver, below which no server gets; a broadcast sends those bytes to everyone. So that the same clients can drive it, the first bytes of a
 //! connection are taken for the opening handshake, in one piece, and answered with the one response
 //! that fits the one key our clients send.
 //!
@@ -35,6 +35,20 @@ pub(crate) struct Options {
     /// The core to run on. Default: any.
     #[arg(long, value_name = "N")]
     core: Option<usize>,
+    /// Bytes of the messages to come, to which the receive buffers are fitted.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 10)]
+    message: usize,
+    /// Send what comes to every connection instead of back.
+    #[arg(long)]
+    broadcast: bool,
+}
+
+impl Options {
+    /// Bytes of a receive buffer: a whole frame if that is not too long.
+    fn buffer_len(&self) -> usize {
+        const HEADER_LEN: usize = 14;
+        (self.message + HEADER_LEN).next_power_of_two().clamp(4 << 10, 512 << 10)
+    }
 }
 
 /// A way of talking to the kernel.
@@ -64,8 +78,8 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     println!("listening on {} (floor, {})", listener.local_addr()?, options.driver.name());
     io::stdout().flush()?;
     let Err(error) = match options.driver {
-        Driver::Epoll => epoll::serve(&listener),
-        Driver::Uring => uring::serve(&listener),
+        Driver::Epoll => epoll::serve(&listener, options),
+        Driver::Uring => uring::serve(&listener, options),
     };
     Err(error)
 }

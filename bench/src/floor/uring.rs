@@ -6,6 +6,7 @@
 //! again.
 
 use std::{
+    io,
     net::TcpListener,
     os::fd::AsRawFd,
     sync::atomic::{AtomicU16, Ordering},
@@ -21,9 +22,9 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use super::{Never, first_answer, report_full};
+use super::{Never, Options, first_answer, report_full};
 
-pub(super) fn serve(listener: &TcpListener) -> Never {
+pub(super) fn serve(listener: &TcpListener, options: &Options) -> Never {
     let mut ring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -38,12 +39,13 @@ pub(super) fn serve(listener: &TcpListener) -> Never {
     let slot_count = limit.min(SLOT_COUNT_MAX) as usize;
     submitter.register_files_sparse(slot_count as u32)?;
     Floor {
-        buffers: Buffers::register(&submitter)?,
+        buffers: Buffers::register(&submitter, options.buffer_len())?,
         submitter,
         submissions,
         completions,
         is_open: vec![false; slot_count],
-        lent: Vec::with_capacity(BUFFER_COUNT.into()),
+        lent: Vec::new(),
+        broadcast: options.broadcast,
     }
     .serve(listener)
 }
@@ -57,6 +59,7 @@ struct Floor<'r> {
     is_open: Vec<bool>,
     /// Buffers that are being sent.
     lent: Vec<u16>,
+    broadcast: bool,
 }
 
 /// What a completion is about; in `user_data` above the slot.
@@ -89,7 +92,7 @@ impl Floor<'_> {
                 let slot = completion.user_data() as u32;
                 match completion.user_data() >> 32 {
                     kind::ACCEPT => self.accepted(&completion, listener)?,
-                    kind::RECEIVE => self.received(&completion, slot),
+                    kind::RECEIVE => self.received(&completion, slot)?,
                     kind::SEND => self.send_failed(&completion, slot),
                     _ => {}
                 }
@@ -115,31 +118,66 @@ impl Floor<'_> {
     }
 
     #[inline]
-    fn received(&mut self, completion: &cqueue::Entry, slot: u32) {
+    fn received(&mut self, completion: &cqueue::Entry, slot: u32) -> io::Result<()> {
         let result = completion.result();
         let is_starved = result == -Errno::NOBUFS.raw_os_error();
         if result <= 0 && !is_starved {
-            return self.close(slot);
+            self.close(slot);
+            return Ok(());
         }
         if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
-            self.echo(slot, buffer, result as usize);
+            self.lent.push(buffer);
+            self.answer(slot, self.buffers.bytes(buffer, result as usize))?;
         }
         if !cqueue::more(completion.flags()) {
             self.receive(slot);
         }
+        Ok(())
+    }
+
+    /// The memory of `received` lives for ever.
+    #[inline]
+    fn answer(&mut self, slot: u32, received: &'static [u8]) -> io::Result<()> {
+        let is_open = &mut self.is_open[slot as usize];
+        if !*is_open {
+            *is_open = true;
+            match first_answer(received) {
+                Some(answer) => self.send(slot, answer),
+                None => self.shut_down(slot),
+            }
+        } else if self.broadcast {
+            return self.send_everyone(received);
+        } else {
+            self.send(slot, received);
+        }
+        Ok(())
+    }
+
+    /// Leaves the queue as empty as it can be.
+    fn send_everyone(&mut self, bytes: &'static [u8]) -> io::Result<()> {
+        for slot in 0..self.is_open.len() {
+            if self.is_open[slot] {
+                if self.submissions.is_full() {
+                    self.submit()?;
+                }
+                self.send(slot as u32, bytes);
+            }
+        }
+        self.submit()
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        self.submissions.sync();
+        self.submitter.submit()?;
+        self.submissions.sync();
+        Ok(())
     }
 
     #[inline]
-    fn echo(&mut self, slot: u32, buffer: u16, len: usize) {
-        self.lent.push(buffer);
-        let received = self.buffers.bytes(buffer, len);
-        let is_open = &mut self.is_open[slot as usize];
-        let answer = if *is_open { Some(received) } else { first_answer(received) };
-        *is_open = true;
-        let Some(answer) = answer else { return self.shut_down(slot) };
+    fn send(&mut self, slot: u32, bytes: &'static [u8]) {
         let flags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL).bits();
         let flags = flags | RecvFlags::WAITALL.bits();
-        let entry = opcode::Send::new(Fixed(slot), answer.as_ptr(), answer.len() as u32)
+        let entry = opcode::Send::new(Fixed(slot), bytes.as_ptr(), bytes.len() as u32)
             .flags(flags as i32)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS);
@@ -173,7 +211,9 @@ impl Floor<'_> {
     }
 
     fn close(&mut self, slot: u32) {
-        self.push(opcode::Close::new(Fixed(slot)).build(), kind::OTHER, slot);
+        self.is_open[slot as usize] = false;
+        let entry = opcode::Close::new(Fixed(slot)).build().flags(squeue::Flags::SKIP_SUCCESS);
+        self.push(entry, kind::OTHER, slot);
     }
 
     #[inline]
@@ -193,6 +233,9 @@ impl Floor<'_> {
 struct Buffers {
     entries: *mut BufRingEntry,
     bytes: *mut u8,
+    buffer_len: usize,
+    /// A power of two.
+    count: u16,
     tail: u16,
 }
 
@@ -204,30 +247,32 @@ struct Page(#[expect(dead_code, reason = "the kernel reads and writes it")] [u8;
 impl Buffers {
     const GROUP: u16 = 0;
 
-    fn register(submitter: &Submitter<'_>) -> std::io::Result<Self> {
+    fn register(submitter: &Submitter<'_>, buffer_len: usize) -> io::Result<Self> {
         let pages = |len: usize| {
             let pages = vec![Page([0; 4096]); len.div_ceil(size_of::<Page>())];
             Box::leak(pages.into_boxed_slice()).as_mut_ptr().cast::<u8>()
         };
-        let count = usize::from(BUFFER_COUNT);
-        let entries = pages(count * size_of::<BufRingEntry>()).cast::<BufRingEntry>();
-        let mut buffers = Self { entries, bytes: pages(count * BUFFER_LEN), tail: 0 };
-        buffers.give_back(0..BUFFER_COUNT);
+        let count = (BUFFERS_LEN / buffer_len).clamp(8, 1024) as u16;
+        let entries = pages(usize::from(count) * size_of::<BufRingEntry>()).cast::<BufRingEntry>();
+        let bytes = pages(usize::from(count) * buffer_len);
+        let mut buffers = Self { entries, bytes, buffer_len, count, tail: 0 };
+        buffers.give_back(0..count);
         // SAFETY: that many entries are there, at the start of a page and for ever.
         unsafe {
-            let entries = entries as u64;
-            submitter.register_buf_ring_with_flags(entries, BUFFER_COUNT, Self::GROUP, 0)?;
+            submitter.register_buf_ring_with_flags(entries as u64, count, Self::GROUP, 0)?;
         }
         Ok(buffers)
     }
 
-    /// The first `len` bytes of a buffer that the kernel has filled.
+    /// The first `len` bytes of a buffer that the kernel has filled; to be forgotten before it is given
+    /// back.
     #[inline]
-    fn bytes(&self, buffer: u16, len: usize) -> &[u8] {
-        debug_assert!(buffer < BUFFER_COUNT && len <= BUFFER_LEN);
-        // SAFETY: inside the allocation, and until it is given back the kernel does not write to it.
+    fn bytes(&self, buffer: u16, len: usize) -> &'static [u8] {
+        debug_assert!(buffer < self.count && len <= self.buffer_len);
+        // SAFETY: inside the allocation, which lives for ever, and until the buffer is given back the
+        // kernel does not write to it.
         unsafe {
-            let start = self.bytes.add(usize::from(buffer) * BUFFER_LEN);
+            let start = self.bytes.add(usize::from(buffer) * self.buffer_len);
             std::slice::from_raw_parts(start, len)
         }
     }
@@ -236,12 +281,12 @@ impl Buffers {
     #[inline]
     fn give_back(&mut self, buffers: impl Iterator<Item = u16>) {
         for buffer in buffers {
-            let place = usize::from(self.tail & (BUFFER_COUNT - 1));
+            let place = usize::from(self.tail & (self.count - 1));
             // SAFETY: inside the allocation, which zeroes have made valid entries, and beyond the
             // tail, where the kernel does not read yet.
             let entry = unsafe { &mut *self.entries.add(place) };
-            entry.set_addr(self.bytes as u64 + u64::from(buffer) * BUFFER_LEN as u64);
-            entry.set_len(BUFFER_LEN as u32);
+            entry.set_addr(self.bytes as u64 + u64::from(buffer) * self.buffer_len as u64);
+            entry.set_len(self.buffer_len as u32);
             entry.set_bid(buffer);
             self.tail = self.tail.wrapping_add(1);
         }
@@ -256,7 +301,6 @@ const SUBMISSION_COUNT: u32 = 4096;
 const COMPLETION_COUNT: u32 = 4 * SUBMISSION_COUNT;
 /// A receive can take two: what came is sent back, and the next receive armed.
 const SUBMISSIONS_EACH: u32 = 2;
-/// A power of two, and few, so that they stay in the caches.
-const BUFFER_COUNT: u16 = 128;
-const BUFFER_LEN: usize = 32 << 10;
+/// Of all buffers: little, so that they stay in the caches.
+const BUFFERS_LEN: usize = 4 << 20;
 const SLOT_COUNT_MAX: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use std::{fs, io, path::Path, path::PathBuf};
 use clap::Args;
 
 use self::statistics::{Spread, number};
-use crate::results::{Outcome, Results, Row, Sample};
+use crate::results::{Outcome, Results, Row};
 
 /// Writes tables and plots of results again.
 #[derive(Debug, Args)]
@@ -39,11 +39,16 @@ pub(crate) fn write(folder: &Path) -> io::Result<()> {
 enum Measure {
     Cycles,
     CpuTime,
+    /// A server's own, of silent connections.
+    Memory,
 }
 
 impl Measure {
-    /// Cycles, if every window counted them: they repeat best.
+    /// Of what keeps a server busy, cycles, if every window counted them: they repeat best.
     fn of(outcome: &Outcome) -> Self {
+        if outcome.rows.iter().any(|row| !row.silences.is_empty()) {
+            return Self::Memory;
+        }
         let mut windows = outcome.rows.iter().flat_map(|row| &row.windows);
         if windows.all(|window| window.cycles.is_some()) { Self::Cycles } else { Self::CpuTime }
     }
@@ -52,28 +57,32 @@ impl Measure {
         match self {
             Self::Cycles => "cycles",
             Self::CpuTime => "CPU µs",
+            Self::Memory => "resident bytes",
         }
     }
 
     /// What a unit costs in each of a row's windows.
     fn spread(self, row: &Row) -> Option<Spread> {
-        let cost = |window: &Sample| match self {
-            Self::Cycles => window.cycles,
-            Self::CpuTime => Some(window.cpu_micros),
-        };
-        Spread::of(row.windows.iter().filter_map(cost))
+        let windows = row.windows.iter();
+        match self {
+            Self::Cycles => Spread::of(windows.filter_map(|window| window.cycles)),
+            Self::CpuTime => Spread::of(windows.map(|window| window.cpu_micros)),
+            Self::Memory => Spread::of(row.silences.iter().map(|silence| silence.resident)),
+        }
     }
 
     /// How many times the least cost of `server` the least cost of `row` is.
     fn ratio(self, row: &Row, outcome: &Outcome, server: &str) -> Option<f64> {
         let other = outcome.rows.iter().find(|row| row.server == server)?;
-        Some(self.spread(row)?.min / self.spread(other)?.min)
+        let ratio = self.spread(row)?.min / self.spread(other)?.min;
+        ratio.is_finite().then_some(ratio)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Sample;
 
     /// An outcome whose servers need this many µs, or cycles where they are counted, in each window.
     pub(super) fn outcome(rows: &[(&str, &[f64])], has_cycles: bool) -> Outcome {
@@ -92,6 +101,7 @@ mod tests {
         };
         let rows = rows.iter().map(|(server, costs)| Row {
             server: (*server).into(),
+            silences: Vec::new(),
             windows: costs.iter().map(|cost| sample(*cost)).collect(),
             problem: costs.is_empty().then(|| "it said nothing".into()),
         });

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Measure, Spread, number, plot};
 use crate::{
+    client::idle::Silence,
     results::{Outcome, Results, Row, Sample},
     roster::{FLOOR, REFERENCE, Side},
 };
@@ -69,9 +70,9 @@ fn summary(results: &Results) -> String {
         let _ = write!(text, "| ({}) {} |", outcome.id, outcome.title);
         let ratios = ratios(results, outcome);
         let ours = ratios.iter().filter(|(side, _)| *side == Side::Ours);
-        let ours = ours.filter_map(|(_, ratio)| *ratio).fold(f64::INFINITY, f64::min);
+        let ours = ours.filter_map(|(_, ratio)| *ratio).min_by(f64::total_cmp);
         for (side, ratio) in ratios {
-            let is_loss = side == Side::Peer && ratio.is_some_and(|ratio| ratio < ours);
+            let is_loss = side == Side::Peer && ratio.zip(ours).is_some_and(|(it, us)| it < us);
             let _ = write!(text, " {}{} |", times(ratio), if is_loss { " ★" } else { "" });
         }
         text.push('\n');
@@ -100,12 +101,19 @@ fn scenario(results: &Results, outcome: &Outcome) -> String {
         outcome.unit,
         measure.name(),
     );
-    text += "| server | per second | CPU µs | user % | cycles | instructions, user / kernel | \
-             p50 / p99 / p99.9 µs | busy %, server / load | ÷ uWebSockets | ÷ io_uring floor |\n";
-    text += "|---|---|---|---|---|---|---|---|---|---|\n";
+    let headings = if measure == Measure::Memory { SILENCE } else { WINDOW };
+    let _ =
+        writeln!(text, "| server | {} | ÷ uWebSockets | ÷ io_uring floor |", headings.join(" | "));
+    let _ = writeln!(text, "|{}", "---|".repeat(headings.len() + 3));
     for row in &outcome.rows {
         let title = results.server(&row.server).map_or(&*row.server, |server| &server.title);
-        let _ = writeln!(text, "| {title} | {} |", cells(row, outcome, measure).join(" | "));
+        let cells = match measure {
+            Measure::Memory => silence_cells(row),
+            Measure::Cycles | Measure::CpuTime => window_cells(row),
+        };
+        let ratio = |server| times(measure.ratio(row, outcome, server));
+        let (reference, floor) = (ratio(REFERENCE), ratio(FLOOR));
+        let _ = writeln!(text, "| {title} | {} | {reference} | {floor} |", cells.join(" | "));
     }
     text += "\n";
     for row in &outcome.rows {
@@ -116,13 +124,37 @@ fn scenario(results: &Results, outcome: &Outcome) -> String {
     text
 }
 
-fn cells(row: &Row, outcome: &Outcome, measure: Measure) -> [String; 9] {
+const WINDOW: &[&str] = &[
+    "per second",
+    "CPU µs",
+    "user %",
+    "cycles",
+    "instructions, user / kernel",
+    "p50 / p99 / p99.9 µs",
+    "busy %, server / load",
+];
+const SILENCE: &[&str] =
+    &["resident bytes", "kernel's bytes at the server's end", "MB before the first", "busy ms/s"];
+
+fn silence_cells(row: &Row) -> Vec<String> {
+    let range = |value: fn(&Silence) -> Option<f64>| {
+        Spread::of(row.silences.iter().filter_map(value)).map_or_else(unknown, range)
+    };
+    vec![
+        range(|silence| Some(silence.resident)),
+        range(|silence| silence.kernel),
+        range(|silence| Some(silence.resident_before / 1e6)),
+        range(|silence| Some(silence.busy * 1e3)),
+    ]
+}
+
+fn window_cells(row: &Row) -> Vec<String> {
     let of = |value: fn(&Sample) -> Option<f64>| Spread::of(row.windows.iter().filter_map(value));
     let range = |value| of(value).map_or_else(unknown, range);
     let median = |value| of(value).map_or_else(unknown, |spread| number(spread.median));
     let percent =
         |value| of(value).map_or_else(unknown, |spread| format!("{:.0}", spread.median * 100.0));
-    [
+    vec![
         range(|sample| Some(sample.per_second)),
         range(|sample| Some(sample.cpu_micros)),
         percent(|sample| sample.user_part),
@@ -143,8 +175,6 @@ fn cells(row: &Row, outcome: &Outcome, measure: Measure) -> [String; 9] {
             percent(|sample| Some(sample.server_busy)),
             percent(|sample| Some(sample.load_busy))
         ),
-        times(measure.ratio(row, outcome, REFERENCE)),
-        times(measure.ratio(row, outcome, FLOOR)),
     ]
 }
 
@@ -164,4 +194,54 @@ fn unknown() -> String {
 /// A text that fits into a cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        report::tests::outcome,
+        results::{Entry, Machine, Settings},
+        roster::Cpu,
+    };
+
+    fn results(outcome: Outcome) -> Results {
+        let entry = |id: &str, side, problem: Option<&str>| Entry {
+            id: id.into(),
+            title: id.into(),
+            version: "1.0".into(),
+            side,
+            problem: problem.map(ToOwned::to_owned),
+        };
+        let settings =
+            Settings { rounds: 2, seconds: 1.0, server_core: 0, load_core: 1, cpu: Cpu::Native };
+        Results {
+            machine: Machine::default(),
+            settings,
+            servers: vec![
+                entry("us", Side::Ours, None),
+                entry("uws", Side::Peer, None),
+                entry("other", Side::Peer, None),
+                entry("lost", Side::Peer, Some("no | compiler")),
+            ],
+            scenarios: vec![outcome],
+        }
+    }
+
+    #[test]
+    fn wins_and_losses() {
+        let check = |ours: &[f64], expected: &str| {
+            let rows: [(&str, &[f64]); 3] =
+                [("us", ours), ("uws", &[5.0, 4.0]), ("other", &[8.0, 9.0])];
+            let page = page(&results(outcome(&rows, false)));
+            assert!(page.contains(expected), "{page}");
+        };
+        check(&[3.0, 9.0], "| (i) a few connections | 0.75 | 1.00 | 2.00 | – |");
+        check(&[4.4, 9.0], "| (i) a few connections | 1.10 | 1.00 ★ | 2.00 | – |");
+        check(&[9.0, 9.0], "| (i) a few connections | 2.25 | 1.00 ★ | 2.00 ★ | – |");
+        check(&[], "| (i) a few connections | – | 1.00 | 2.00 | – |");
+        check(&[], "- us: it said nothing");
+        check(&[], "| lost | 1.0 — **not built**: no \\| compiler |");
+        check(&[2.0, 1.0, 4.0], "| 2.00 (1.00–4.00) | not available |");
+    }
 }

@@ -2,13 +2,13 @@
 
 mod machine;
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::machine::Machine;
 use crate::{
-    client::Window,
+    client::{Window, idle::Silence},
     roster::{Cpu, Side},
 };
 
@@ -31,6 +31,20 @@ pub(crate) struct Settings {
     pub(crate) load_core: usize,
     /// What all servers were built for.
     pub(crate) cpu: Cpu,
+}
+
+impl Settings {
+    /// How long a window is.
+    ///
+    /// # Errors
+    ///
+    /// If that is no time.
+    pub(crate) fn window(&self) -> io::Result<Duration> {
+        Duration::try_from_secs_f64(self.seconds).map_err(|error| {
+            let problem = format!("a window cannot last {} seconds: {error}", self.seconds);
+            io::Error::new(io::ErrorKind::InvalidInput, problem)
+        })
+    }
 }
 
 /// A server that took part, or could not.
@@ -61,6 +75,8 @@ pub(crate) struct Row {
     pub(crate) server: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) windows: Vec<Sample>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) silences: Vec<Silence>,
     /// Why there are no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,

@@ -24,6 +24,8 @@ pub(crate) struct Server {
     version: Version,
     /// What it is started with, beside the address.
     arguments: &'static [&'static str],
+    /// Whether it can send a message to everyone, in its own way.
+    pub(crate) broadcasts: bool,
 }
 
 /// On whose side a server is.
@@ -84,6 +86,7 @@ const SERVERS: [Server; 5] = [
         made: Made::Example("echo"),
         version: Version::Ours,
         arguments: &["--driver", "uring", "--reactors", "1"],
+        broadcasts: true,
     },
     Server {
         id: "throng-epoll",
@@ -92,6 +95,7 @@ const SERVERS: [Server; 5] = [
         made: Made::Example("echo"),
         version: Version::Ours,
         arguments: &["--driver", "epoll", "--reactors", "1"],
+        broadcasts: true,
     },
     Server {
         id: "uws",
@@ -100,6 +104,7 @@ const SERVERS: [Server; 5] = [
         made: Made::Script("uws"),
         version: Version::Locked("libuwebsockets-sys"),
         arguments: &[],
+        broadcasts: true,
     },
     Server {
         id: "floor-uring",
@@ -108,6 +113,7 @@ const SERVERS: [Server; 5] = [
         made: Made::Floor,
         version: Version::Ours,
         arguments: &["floor", "--driver", "uring"],
+        broadcasts: true,
     },
     Server {
         id: "floor-epoll",
@@ -116,6 +122,7 @@ const SERVERS: [Server; 5] = [
         made: Made::Floor,
         version: Version::Ours,
         arguments: &["floor", "--driver", "epoll"],
+        broadcasts: true,
     },
 ];
 

@@ -19,8 +19,12 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a server whose program is run by `command`, on a port that is free. It runs where this
     /// thread may, and what it says on stderr is lost.
-    pub(crate) fn start(server: &Server, mut command: Command) -> io::Result<Self> {
-        command.args(server.arguments).args(["--listen", "127.0.0.1:0"]);
+    pub(crate) fn start(
+        server: &Server,
+        mut command: Command,
+        arguments: &[String],
+    ) -> io::Result<Self> {
+        command.args(server.arguments).args(arguments).args(["--listen", "127.0.0.1:0"]);
         // Go's way of saying: one thread.
         command.env("GOMAXPROCS", "1");
         let program = command.get_program().to_string_lossy().into_owned();
