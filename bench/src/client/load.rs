@@ -37,24 +37,26 @@ pub(crate) fn measure(
     server: Process,
     window: Duration,
 ) -> io::Result<Window> {
-    run_until(load, Instant::now() + WARM_UP)?;
+    run_for(load, WARM_UP)?;
     load.take_latencies();
     let before = load.count();
     let own = Meter::start(Process::this())?;
     let meter = Meter::start(server)?;
-    run_until(load, Instant::now() + window)?;
+    run_for(load, window)?;
     let cost = meter.stop()?;
     let load_busy = own.stop()?.busy();
     let (count, latencies) = (load.count() - before, load.take_latencies());
     load.finish()?;
-    if count == 0 {
-        return Err(io::Error::other("nothing was answered in the whole window"));
-    }
     Ok(Window { count, cost, load_busy, latencies })
 }
 
-fn run_until(load: &mut dyn Load, end: Instant) -> io::Result<()> {
-    while Instant::now() < end {
+/// Goes on until the time is over and something has been done in it.
+fn run_for(load: &mut dyn Load, time: Duration) -> io::Result<()> {
+    let (start, before) = (Instant::now(), load.count());
+    while start.elapsed() < time || load.count() == before {
+        if start.elapsed() > time + PATIENCE {
+            return Err(io::Error::other(format!("nothing was answered for {PATIENCE:?}")));
+        }
         load.turn()?;
     }
     Ok(())
@@ -106,4 +108,6 @@ impl fmt::Display for Window {
     }
 }
 
+/// How long the first answer may take beyond the time.
+const PATIENCE: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(200);

@@ -54,6 +54,11 @@ impl Workshop {
                 complete(self.cargo(&root(), &package))?;
                 Ok(release.join("examples").join(name))
             }
+            Made::Crate(name) => {
+                let package = format!("{name}-peer");
+                complete(self.cargo(&root().join("bench/peers"), &["--package", &package]))?;
+                Ok(release.join(name))
+            }
             Made::Script(folder) => {
                 let folder = root().join("bench/peers").join(folder);
                 let program = release.join(server.id);

@@ -46,6 +46,8 @@ enum Made {
     Floor,
     /// An example of the main workspace.
     Example(&'static str),
+    /// A program of the workspace in `bench/peers`, which is the package's name without `-peer`.
+    Crate(&'static str),
     /// The script `build` in a folder of `bench/peers`.
     Script(&'static str),
 }
@@ -57,6 +59,8 @@ enum Version {
     Ours,
     /// The version of a crate, in `bench/peers/Cargo.lock`.
     Locked(&'static str),
+    /// The version of a Debian package.
+    Debian(&'static str),
 }
 
 impl Server {
@@ -78,7 +82,7 @@ pub(crate) const REFERENCE: &str = "uws";
 /// The floor that the others are compared with.
 pub(crate) const FLOOR: &str = "floor-uring";
 
-const SERVERS: [Server; 5] = [
+const SERVERS: [Server; 11] = [
     Server {
         id: "throng-uring",
         title: "Throng, io_uring",
@@ -105,6 +109,60 @@ const SERVERS: [Server; 5] = [
         version: Version::Locked("libuwebsockets-sys"),
         arguments: &[],
         broadcasts: true,
+    },
+    Server {
+        id: "tungstenite",
+        title: "tokio-tungstenite",
+        side: Side::Peer,
+        made: Made::Crate("tungstenite"),
+        version: Version::Locked("tokio-tungstenite"),
+        arguments: &[],
+        broadcasts: true,
+    },
+    Server {
+        id: "fastwebsockets",
+        title: "fastwebsockets",
+        side: Side::Peer,
+        made: Made::Crate("fastwebsockets"),
+        version: Version::Locked("fastwebsockets"),
+        arguments: &[],
+        broadcasts: false,
+    },
+    Server {
+        id: "sockudo",
+        title: "sockudo-ws",
+        side: Side::Peer,
+        made: Made::Crate("sockudo"),
+        version: Version::Locked("sockudo-ws"),
+        arguments: &[],
+        broadcasts: false,
+    },
+    Server {
+        id: "yawc",
+        title: "yawc",
+        side: Side::Peer,
+        made: Made::Crate("yawc"),
+        version: Version::Locked("yawc"),
+        arguments: &[],
+        broadcasts: false,
+    },
+    Server {
+        id: "gorilla",
+        title: "gorilla/websocket",
+        side: Side::Peer,
+        made: Made::Script("gorilla"),
+        version: Version::Debian("golang-github-gorilla-websocket-dev"),
+        arguments: &[],
+        broadcasts: true,
+    },
+    Server {
+        id: "nhooyr",
+        title: "nhooyr.io/websocket",
+        side: Side::Peer,
+        made: Made::Script("nhooyr"),
+        version: Version::Debian("golang-nhooyr-websocket-dev"),
+        arguments: &[],
+        broadcasts: false,
     },
     Server {
         id: "floor-uring",

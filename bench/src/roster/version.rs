@@ -14,20 +14,25 @@ impl Server {
                 let version = lock.ok().and_then(|lock| locked(&lock, crate_name));
                 format!("crate {crate_name} {}", version.unwrap_or_else(unknown))
             }
+            Version::Debian(package) => {
+                let version = output(Command::new("dpkg-query").args(["-Wf${Version}", package]));
+                format!("Debian's {package} {}", version.unwrap_or_else(unknown))
+            }
         }
     }
 }
 
 /// The commit that is checked out.
 fn revision() -> String {
-    let output = Command::new("git")
-        .args(["describe", "--always", "--dirty"])
-        .current_dir(root())
-        .output()
-        .ok()
-        .filter(|output| output.status.success());
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.unwrap_or_else(unknown)
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty"]).current_dir(root());
+    output(&mut git).unwrap_or_else(unknown)
+}
+
+/// What a tool prints, if it succeeds.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The version of a crate in the text of a `Cargo.lock`.
