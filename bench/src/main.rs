@@ -1,11 +1,13 @@
 //! What a message and an idle connection cost a WebSocket server, and how little they could.
 //!
 //! `run` builds servers of several makers, and floors, which are the least that a server can do,
-//! measures them in turns, and writes tables and plots. `echo` and `idle` measure one server that
-//! runs already; `million` holds as many connections as the machine has memory for.
+//! measures them in turns, and writes tables and plots; `instructions` counts under valgrind. `echo`
+//! and `idle` measure one server that runs already; `million` holds as many connections as the machine
+//! has memory for.
 
 mod client;
 mod floor;
+mod instructions;
 mod measure;
 mod million;
 mod report;
@@ -24,6 +26,7 @@ use clap::Parser;
 enum Command {
     Run(run::Options),
     Build(run::BuildOptions),
+    Instructions(instructions::Options),
     Report(report::Options),
     Echo(client::echo::Options),
     Idle(client::idle::Options),
@@ -47,6 +50,7 @@ fn run(command: Command) -> io::Result<()> {
     match command {
         Command::Run(options) => run::run(&options),
         Command::Build(options) => run::build(&options),
+        Command::Instructions(options) => instructions::run(&options),
         Command::Report(options) => report::run(&options),
         Command::Echo(options) => client::echo::run(&options),
         Command::Idle(options) => client::idle::run(&options),

@@ -8,7 +8,7 @@ use crate::{
     client::{self, idle},
     report,
     results::{Entry, Machine, Outcome, Results, Row, Sample, Settings},
-    roster::{Cpu, Running, Server, Workshop, root},
+    roster::{ANY_PORT, Cpu, Running, Server, Workshop, root},
     scenario::{Kind, Scenario},
     sys,
 };
@@ -213,7 +213,7 @@ impl Contestant {
             sys::pin(settings.server_core)?;
             let command = Command::new(&self.program);
             let arguments = kind.arguments(self.server.side);
-            self.running = Some(Running::start(self.server, command, &arguments)?);
+            self.running = Some(Running::start(self.server, command, &arguments, ANY_PORT)?);
         }
         sys::pin(settings.load_core)?;
         let Some(running) = &self.running else { return Ok(()) };

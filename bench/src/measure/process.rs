@@ -21,6 +21,10 @@ impl Process {
         Self { pid: std::process::id() }
     }
 
+    pub(crate) fn id(self) -> u32 {
+        self.pid
+    }
+
     /// The numbers of its threads, those that the kernel runs for its io_uring included.
     pub(crate) fn threads(self) -> io::Result<Vec<u32>> {
         let path = format!("/proc/{}/task", self.pid);

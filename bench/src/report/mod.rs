@@ -1,5 +1,6 @@
-//! Results for people: `results.md`, and a plot of each scenario.
+//! Results for people: `results.md` with a plot of each scenario, and `instructions.md`.
 
+mod counts;
 mod plot;
 mod statistics;
 mod table;
@@ -9,12 +10,12 @@ use std::{fs, io, path::Path, path::PathBuf};
 use clap::Args;
 
 use self::statistics::{Spread, number};
-use crate::results::{Outcome, Results, Row};
+use crate::results::{Instructions, Outcome, Results, Row};
 
 /// Writes tables and plots of results again.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The folder that holds `results.json`.
+    /// The folder that holds `results.json`, `instructions.json` or both.
     #[arg(value_name = "FOLDER", default_value = "bench/results")]
     folder: PathBuf,
 }
@@ -23,12 +24,23 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     write(&options.folder)
 }
 
-/// Writes what people read beside the `results.json` in `folder`.
+/// Writes what people read beside the figures in `folder`.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
-    let results = Results::load(&folder.join("results.json"))?;
-    fs::write(folder.join("results.md"), table::page(&results))?;
-    for outcome in &results.scenarios {
-        fs::write(folder.join(plot::file_name(outcome)), plot::svg(&results, outcome))?;
+    let (figures, counts) = (folder.join("results.json"), folder.join("instructions.json"));
+    if !figures.exists() && !counts.exists() {
+        let problem = format!("there are no results in {}", folder.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, problem));
+    }
+    if figures.exists() {
+        let results = Results::load(&figures)?;
+        fs::write(folder.join("results.md"), table::page(&results))?;
+        for outcome in &results.scenarios {
+            fs::write(folder.join(plot::file_name(outcome)), plot::svg(&results, outcome))?;
+        }
+    }
+    if counts.exists() {
+        let page = counts::page(&Instructions::load(&counts)?);
+        fs::write(folder.join("instructions.md"), page)?;
     }
     eprintln!("the results are in {}", folder.display());
     Ok(())

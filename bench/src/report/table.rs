@@ -192,7 +192,7 @@ fn unknown() -> String {
 }
 
 /// A text that fits into a cell.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 

@@ -1,4 +1,4 @@
-//! What a comparison found, as it is kept in `results.json`.
+//! What a comparison found, as it is kept in `results.json` and `instructions.json`.
 
 mod machine;
 
@@ -10,6 +10,7 @@ pub(crate) use self::machine::Machine;
 use crate::{
     client::{Window, idle::Silence},
     roster::{Cpu, Side},
+    scenario::Scenario,
 };
 
 /// A comparison.
@@ -115,6 +116,52 @@ impl From<&Window> for Sample {
             server_busy: window.cost.busy(),
             load_busy: window.load_busy,
         }
+    }
+}
+
+/// User instructions, as they are kept in `instructions.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Instructions {
+    pub(crate) servers: Vec<Entry>,
+    pub(crate) scenarios: Vec<Heading>,
+    pub(crate) counts: Vec<Count>,
+}
+
+/// A scenario by name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Heading {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    pub(crate) unit: String,
+}
+
+/// What a server needs for a unit of a scenario.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Count {
+    /// Their `id`s.
+    pub(crate) server: String,
+    pub(crate) scenario: String,
+    pub(crate) each: Option<f64>,
+    /// Why it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<String>,
+}
+
+impl From<&Scenario> for Heading {
+    fn from(scenario: &Scenario) -> Self {
+        let Scenario { id, title, unit, .. } = *scenario;
+        Self { id: id.into(), title: title.into(), unit: unit.into() }
+    }
+}
+
+impl Instructions {
+    /// Reads what [`store`](Self::store) wrote.
+    pub(crate) fn load(path: &Path) -> io::Result<Self> {
+        load(path)
+    }
+
+    pub(crate) fn store(&self, path: &Path) -> io::Result<()> {
+        store(self, path)
     }
 }
 

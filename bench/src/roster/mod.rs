@@ -11,7 +11,7 @@ use std::io;
 
 pub(crate) use self::{
     build::{Cpu, Workshop, root},
-    process::Running,
+    process::{ANY_PORT, Running},
 };
 
 /// A server of the comparison.

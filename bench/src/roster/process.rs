@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, BufReader},
-    net::SocketAddrV4,
+    net::{Ipv4Addr, SocketAddrV4},
     process::{Child, Command, Stdio},
 };
 
@@ -17,14 +17,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a server whose program is run by `command`, on a port that is free. It runs where this
+    /// Starts a server whose program is run by `command`, to listen at `listen`. It runs where this
     /// thread may, and what it says on stderr is lost.
     pub(crate) fn start(
         server: &Server,
         mut command: Command,
         arguments: &[String],
+        listen: SocketAddrV4,
     ) -> io::Result<Self> {
-        command.args(server.arguments).args(arguments).args(["--listen", "127.0.0.1:0"]);
+        command.args(server.arguments).args(arguments).args(["--listen", &listen.to_string()]);
         // Go's way of saying: one thread.
         command.env("GOMAXPROCS", "1");
         let program = command.get_program().to_string_lossy().into_owned();
@@ -56,6 +57,9 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// A port of this machine that the kernel chooses.
+pub(crate) const ANY_PORT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
 
 /// The address in a server's first line.
 fn address(line: &str) -> Option<SocketAddrV4> {
