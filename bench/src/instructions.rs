@@ -57,10 +57,12 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
     for scenario in scenarios {
         let Some((work, units)) = unit_count(scenario) else { continue };
         for (server, program) in programs.ready() {
-            let counted = if server.broadcasts || !scenario.kind.is_broadcast() {
-                count(server, program, scenario.kind, work, units, &dumps)
-            } else {
+            let counted = if server.is_go() {
+                Err(io::Error::other("is a Go program, which valgrind does not run"))
+            } else if scenario.kind.is_broadcast() && !server.broadcasts {
                 Err(io::Error::other("has no broadcast of its own"))
+            } else {
+                count(server, program, scenario.kind, work, units, &dumps)
             };
             eprintln!("({}) {}: {counted:?}", scenario.id, server.id);
             instructions.counts.push(Count {
@@ -96,8 +98,8 @@ fn count(
     let mut command = Command::new("valgrind");
     let option = format!("--callgrind-out-file={}", file.display());
     command.args(["--tool=callgrind", &option]).arg(program);
-    // Valgrind would count each byte that a single `rep movsb` moves.
-    command.env("GLIBC_TUNABLES", NO_REP_MOVSB);
+    // Valgrind would count each byte that a single `rep movsb` or `rep stosb` moves.
+    command.env("GLIBC_TUNABLES", NO_REP);
     let running = start(server, command, kind)?;
     let mut load = work.open(running.address)?;
     advance(&mut *load, units / 10 + 1)?;
@@ -172,7 +174,8 @@ fn total_of(dump: &str) -> Option<u64> {
 /// How many units of a scenario are enough that its connections count for nothing.
 const UNITS: [(&str, u64); 6] =
     [("i", 20_000), ("iii", 200_000), ("iv", 5_000), ("v", 100), ("vi", 50_000), ("vii", 2_000)];
-const NO_REP_MOVSB: &str = "glibc.cpu.x86_rep_movsb_threshold=1073741824";
+const NO_REP: &str =
+    "glibc.cpu.x86_rep_movsb_threshold=1073741824:glibc.cpu.x86_rep_stosb_threshold=1073741824";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a server needs for what is in flight.
 const SETTLE: Duration = Duration::from_millis(500);

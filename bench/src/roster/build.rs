@@ -59,7 +59,7 @@ impl Workshop {
                 complete(self.cargo(&root().join("bench/peers"), &["--package", &package]))?;
                 Ok(release.join(name))
             }
-            Made::Script(folder) => {
+            Made::Script(folder) | Made::Go(folder) => {
                 let folder = root().join("bench/peers").join(folder);
                 let program = release.join(server.id);
                 if is_newer(&program, &folder)? {

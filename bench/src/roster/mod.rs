@@ -50,6 +50,8 @@ enum Made {
     Crate(&'static str),
     /// The script `build` in a folder of `bench/peers`.
     Script(&'static str),
+    /// The same, and it is a Go program.
+    Go(&'static str),
 }
 
 /// Where a server's version is written.
@@ -64,6 +66,10 @@ enum Version {
 }
 
 impl Server {
+    pub(crate) fn is_go(&self) -> bool {
+        matches!(self.made, Made::Go(_))
+    }
+
     /// Those whose names are given; all of them, if none is.
     pub(crate) fn named(names: &[String]) -> io::Result<Vec<&'static Self>> {
         let known = |name: &String| SERVERS.iter().any(|server| server.id == name);
@@ -150,7 +156,7 @@ const SERVERS: [Server; 11] = [
         id: "gorilla",
         title: "gorilla/websocket",
         side: Side::Peer,
-        made: Made::Script("gorilla"),
+        made: Made::Go("gorilla"),
         version: Version::Debian("golang-github-gorilla-websocket-dev"),
         arguments: &[],
         broadcasts: true,
@@ -159,7 +165,7 @@ const SERVERS: [Server; 11] = [
         id: "nhooyr",
         title: "nhooyr.io/websocket",
         side: Side::Peer,
-        made: Made::Script("nhooyr"),
+        made: Made::Go("nhooyr"),
         version: Version::Debian("golang-nhooyr-websocket-dev"),
         arguments: &[],
         broadcasts: false,
