@@ -34,10 +34,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "protocol/assembler",
         &[
+            "simd",
             "protocol/control",
             "protocol/error",
             "protocol/header",
             "protocol/limits",
+            "protocol/mask",
             "protocol/message",
             "protocol/opcode",
             "protocol/utf8",
@@ -45,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("protocol/message", &["protocol/opcode"]),
     ("protocol/plain", &["protocol/error", "protocol/mask", "protocol/message", "protocol/utf8"]),
-    ("protocol/encoder", &["protocol/header", "protocol/mask", "protocol/opcode"]),
+    ("protocol/encoder", &["simd", "protocol/header", "protocol/mask", "protocol/opcode"]),
     ("protocol/extension", &["protocol/handshake", "protocol/header"]),
     ("protocol/handshake", &["protocol/extension", "protocol/utf8"]),
     (

@@ -9,7 +9,8 @@ use super::Tick;
 use crate::{
     pool::{BufferPool, Exhausted, Lease},
     protocol::{
-        Assembler, Decoder, Event, FrameHeader, Incoming, Limits, Opcode, ProtocolError, Role, Rsv,
+        Assembler, Decoder, FrameHeader, Incoming, Limits, MaskedEvent, Opcode, ProtocolError,
+        Role, Rsv,
         handshake::{HandshakeError, HeadScanner},
     },
 };
@@ -116,21 +117,25 @@ impl Inbound {
         limits: &Limits,
         pool: &mut BufferPool,
     ) -> Result<Option<Incoming<'a>>, Refusal> {
-        while let Some(event) = self.decoder.decode(input)? {
+        while let Some(event) = self.decoder.decode_masked(input)? {
             match event {
-                Event::Header(header) => {
+                MaskedEvent::Header(header) => {
                     self.assembler.start(&header, limits, self.message.bytes_mut())?;
                     if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
                         self.begun_at = Some(now);
                     }
                     self.begun_at.get_or_insert(now);
                 }
-                Event::Payload { bytes, last } => {
+                MaskedEvent::Payload { bytes, key, last } => {
                     if !self.assembler.is_control() {
                         let expected_len = self.assembler.announced_len();
                         pool.reserve_towards(&mut self.message, bytes.len(), expected_len)?;
                     }
-                    self.assembler.push(bytes, self.message.bytes_mut())?;
+                    let message = self.message.bytes_mut();
+                    match key {
+                        Some(key) => self.assembler.push_masked(bytes, key, message)?,
+                        None => self.assembler.push(bytes, message)?,
+                    }
                     if last && self.assembler.completes() {
                         return Ok(self.assembler.finish(self.message.bytes())?);
                     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     pool::{BufferPool, Exhausted, Lease},
-    protocol::{MaskingKey, Opcode, masked_frame_header},
+    protocol::{MaskingKey, Opcode, append_payload, masked_frame_header},
 };
 
 /// How much may wait for one connection, and what happens to what does not fit.
@@ -113,7 +113,7 @@ impl Outbox {
         };
         pool.reserve(lease, len)?;
         lease.bytes_mut().extend_from_slice(header);
-        append(lease.bytes_mut(), payload, mask);
+        append_payload(lease.bytes_mut(), mask, payload);
         self.len += len;
         Ok(())
     }
@@ -156,7 +156,7 @@ impl Outbox {
         };
         lease.bytes_mut().clear();
         lease.bytes_mut().extend_from_slice(&header);
-        append(lease.bytes_mut(), payload, mask);
+        append_payload(lease.bytes_mut(), mask, payload);
         self.urgent = Some(lease);
         Ok(())
     }
@@ -201,14 +201,6 @@ impl Outbox {
         }
         self.len = 0;
         self.cut_off = false;
-    }
-}
-
-/// Copies `payload` behind `bytes`, and masks it on the way if there is a key.
-fn append(bytes: &mut Vec<u8>, payload: &[u8], mask: Option<MaskingKey>) {
-    match mask {
-        None => bytes.extend_from_slice(payload),
-        Some(key) => key.append(bytes, payload),
     }
 }
 

@@ -2,12 +2,15 @@
 
 /// Lends buffers by size class and takes them back, so that a warm reactor allocates nothing.
 ///
-/// Two bounds hold: what it keeps for reuse (`kept_max`), and what it has lent in all (`lent_max`).
+/// Two bounds hold: what it keeps for reuse (`kept_max`), and what it has lent in all (`lent_max`). What
+/// was kept and not needed for a while is freed ([`BufferPool::tidy`]).
 #[derive(Debug)]
 pub(crate) struct BufferPool {
     classes: [Vec<Vec<u8>>; CLASS_COUNT],
     kept_len: usize,
     kept_max: usize,
+    /// The least that was kept at any time since `tidy`: so much was not needed.
+    idle_len: usize,
     lent_len: usize,
     lent_max: usize,
 }
@@ -28,7 +31,14 @@ pub(crate) struct Exhausted;
 impl BufferPool {
     /// A pool that keeps at most `kept_max` bytes for reuse and lends at most `lent_max`.
     pub(crate) fn new(kept_max: usize, lent_max: usize) -> Self {
-        Self { classes: Default::default(), kept_len: 0, kept_max, lent_len: 0, lent_max }
+        Self {
+            classes: Default::default(),
+            kept_len: 0,
+            kept_max,
+            idle_len: 0,
+            lent_len: 0,
+            lent_max,
+        }
     }
 
     /// A buffer with room for at least `len` bytes.
@@ -41,6 +51,7 @@ impl BufferPool {
         let bytes = match kept {
             Some(bytes) => {
                 self.kept_len -= bytes.capacity();
+                self.idle_len = self.idle_len.min(self.kept_len);
                 bytes
             }
             None => Vec::with_capacity(capacity),
@@ -79,6 +90,17 @@ impl BufferPool {
         larger.bytes.extend_from_slice(&lease.bytes);
         self.give_back(std::mem::replace(lease, larger));
         Ok(())
+    }
+
+    /// Frees buffers that were kept since the last call and never needed. To be called now and then.
+    pub(crate) fn tidy(&mut self) {
+        for class in self.classes.iter_mut().rev() {
+            while let Some(bytes) = class.pop_if(|bytes| bytes.capacity() <= self.idle_len) {
+                self.idle_len -= bytes.capacity();
+                self.kept_len -= bytes.capacity();
+            }
+        }
+        self.idle_len = self.kept_len;
     }
 
     /// Bytes on loan.
@@ -130,9 +152,9 @@ impl Lease {
     }
 }
 
-/// Classes are powers of two from 256 bytes to 1 MiB; a longer buffer is allocated and freed.
+/// Classes are powers of two from 256 bytes to 16 MiB; a longer buffer is allocated and freed.
 const CLASS_SHIFT_MIN: u32 = 8;
-const CLASS_COUNT: usize = 13;
+const CLASS_COUNT: usize = 17;
 
 /// The capacity lent for `len` bytes.
 fn class_capacity(len: usize) -> usize {
@@ -196,6 +218,21 @@ mod tests {
         let mut lease = Lease::default();
         scarce.reserve_towards(&mut lease, 4000, 1 << 30).unwrap();
         scarce.give_back(lease);
+    }
+
+    #[test]
+    fn what_is_not_needed_is_freed_in_the_end() {
+        let mut pool = BufferPool::new(1 << 20, 1 << 20);
+        let leases: Vec<_> = (0..4).map(|_| pool.lend(4096).unwrap()).collect();
+        leases.into_iter().for_each(|lease| pool.give_back(lease));
+        pool.tidy();
+        assert_eq!(pool.kept_len, 4 * 4096, "it was needed");
+        let lease = pool.lend(4096).unwrap();
+        pool.give_back(lease);
+        pool.tidy();
+        assert_eq!(pool.kept_len, 4096, "three were not");
+        pool.tidy();
+        assert_eq!(pool.kept_len, 0);
     }
 
     #[test]

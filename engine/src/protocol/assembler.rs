@@ -14,10 +14,12 @@ use super::{
     error::ProtocolError,
     header::{FrameHeader, Rsv},
     limits::Limits,
+    mask::MaskingKey,
     message::Message,
     opcode::Opcode,
     utf8::{self, Utf8Validator},
 };
+use crate::simd;
 
 /// What the peer said: a whole message, or a control frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +160,27 @@ impl Assembler {
         if self.begun.is_some_and(Begun::is_plain_text) {
             self.utf8.push(payload)?;
         }
-        message.extend_from_slice(payload);
+        simd::append(message, payload);
         Ok(())
+    }
+
+    /// As [`push`](Self::push), for a piece that is masked: data is unmasked as it is copied.
+    pub(crate) fn push_masked(
+        &mut self,
+        payload: &mut [u8],
+        key: MaskingKey,
+        message: &mut Vec<u8>,
+    ) -> Result<(), ProtocolError> {
+        if self.is_control() {
+            key.apply(payload, 0);
+            return self.control.push(payload);
+        }
+        let from = message.len();
+        key.append(message, payload);
+        match self.begun.is_some_and(Begun::is_plain_text) {
+            true => self.utf8.push(&message[from..]),
+            false => Ok(()),
+        }
     }
 
     /// The frame ends, and with it perhaps a message, of which `message` holds all that was pushed.

@@ -42,6 +42,18 @@ pub enum Event<'a> {
     },
 }
 
+/// An [`Event`] whose payload is as it came.
+#[derive(Debug)]
+pub(crate) enum MaskedEvent<'a> {
+    Header(FrameHeader),
+    /// The bytes, masked with `key` from its first byte on, if there is one.
+    Payload {
+        bytes: &'a mut [u8],
+        key: Option<MaskingKey>,
+        last: bool,
+    },
+}
+
 /// Where in a frame the stream stopped.
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -71,6 +83,22 @@ impl Decoder {
         &mut self,
         input: &mut &'a mut [u8],
     ) -> Result<Option<Event<'a>>, ProtocolError> {
+        Ok(self.decode_masked(input)?.map(|event| match event {
+            MaskedEvent::Header(header) => Event::Header(header),
+            MaskedEvent::Payload { bytes, key, last } => {
+                if let Some(key) = key {
+                    key.apply(bytes, 0);
+                }
+                Event::Payload { bytes, last }
+            }
+        }))
+    }
+
+    /// As [`decode`](Self::decode), for whoever copies the payload and can unmask it on the way.
+    pub(crate) fn decode_masked<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+    ) -> Result<Option<MaskedEvent<'a>>, ProtocolError> {
         match &mut self.state {
             State::Header { begun, begun_len } => {
                 let Some(header) = decode_header(begun, begun_len, input)? else {
@@ -78,7 +106,7 @@ impl Decoder {
                 };
                 header.check(self.receiver, self.allowed)?;
                 self.state = State::Payload { remaining: header.payload_len, mask: header.mask };
-                Ok(Some(Event::Header(header)))
+                Ok(Some(MaskedEvent::Header(header)))
             }
             State::Payload { remaining, mask } => {
                 if *remaining > 0 && input.is_empty() {
@@ -86,16 +114,14 @@ impl Decoder {
                 }
                 let len = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
                 let bytes = input.split_off_mut(..len).expect("no longer than the input");
-                if let Some(key) = mask {
-                    key.apply(bytes, 0);
-                    *key = key.rotated(len);
-                }
+                let key = *mask;
+                *mask = key.map(|key| key.rotated(len));
                 *remaining -= len as u64;
                 let last = *remaining == 0;
                 if last {
                     self.state = State::BETWEEN_FRAMES;
                 }
-                Ok(Some(Event::Payload { bytes, last }))
+                Ok(Some(MaskedEvent::Payload { bytes, key, last }))
             }
         }
     }

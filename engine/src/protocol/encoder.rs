@@ -5,6 +5,7 @@ use super::{
     mask::MaskingKey,
     opcode::Opcode,
 };
+use crate::simd;
 
 /// The header of a whole, unmasked message or control frame, as a server sends it.
 #[inline]
@@ -44,7 +45,7 @@ pub(crate) fn write_frame(frame: &mut [u8], opcode: Opcode, payload: &[u8]) {
             put(rest, (len as u64).to_be_bytes())
         }
     };
-    rest.copy_from_slice(payload);
+    simd::copy(rest, payload);
 }
 
 /// Writes `bytes` to the start of `out` and returns what is behind them.
@@ -97,8 +98,14 @@ pub fn append_frame(
     let header = FrameHeader { fin, rsv, opcode, mask, payload_len: payload.len() as u64 };
     out.reserve(FrameHeader::LEN_MAX + payload.len());
     header.encode().append_to(out);
+    append_payload(out, mask, payload);
+}
+
+/// Appends a payload to `out`, masked if there is a key.
+#[inline]
+pub(crate) fn append_payload(out: &mut Vec<u8>, mask: Option<MaskingKey>, payload: &[u8]) {
     match mask {
-        None => out.extend_from_slice(payload),
+        None => simd::append(out, payload),
         Some(key) => key.append(out, payload),
     }
 }

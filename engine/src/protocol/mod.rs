@@ -85,6 +85,7 @@ pub use self::{
     opcode::Opcode,
 };
 pub(crate) use self::{
-    encoder::{frame_len, write_frame},
+    decoder::MaskedEvent,
+    encoder::{append_payload, frame_len, write_frame},
     plain::plain_message,
 };

@@ -96,6 +96,9 @@ const COMMANDS_PER_TURN: usize = 1024;
 /// Messages that commands may queue in one turn: a broadcast to a million is a turn's work.
 const MESSAGES_PER_TURN: u64 = 64 * 1024;
 
+/// How often the pool frees what it did not need: every four seconds.
+const TICKS_PER_TIDYING: u32 = 16;
+
 /// How long accepting pauses after descriptors or memory ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -270,6 +273,9 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             self.core.deadline(key, self.driver.arena());
         }
         self.due = due;
+        if now.0 / TICKS_PER_TIDYING != self.swept_at.0 / TICKS_PER_TIDYING {
+            self.core.table.pool.tidy();
+        }
         self.drain_some(now);
         let draining = self.draining.is_some();
         let driver = &mut self.driver;

@@ -61,8 +61,8 @@ pub(crate) struct Turn<'a, T> {
     pub(crate) arena: &'a mut Arena,
 }
 
-/// Buffers that the pool keeps for reuse, in bytes.
-const POOL_KEPT_MAX: usize = 8 << 20;
+/// Buffers that the pool keeps for reuse, in bytes, as long as it needs them.
+const POOL_KEPT_MAX: usize = 64 << 20;
 
 /// Boxes for half-received input that are kept for reuse.
 const SPARE_INBOUNDS_MAX: usize = 256;

@@ -43,7 +43,7 @@ mod utf8;
 mod vector;
 
 pub(crate) use self::{
-    mask::{mask_append, mask_copy, mask_in_place, variant_name},
+    mask::{append, copy, mask_append, mask_copy, mask_in_place, variant_name},
     utf8::validate_utf8,
     vector::rotate,
 };
