@@ -8,9 +8,10 @@
 //!                       ▲ the kernel's head                         ▲ our tail
 //! ```
 //!
-//! A buffer is put there when a receive is about to need one, and it is the one that was given back
-//! last: it is in the cache, and those at the bottom of the pile are never touched, and cost no memory,
-//! unless so many receives are in flight at once.
+//! For one receive at a time, a buffer is put there when the receive is about to need it, and it is the
+//! one that was given back last: it is in the cache, and those at the bottom of the pile are never
+//! touched, and cost no memory, unless so many receives are in flight at once. Multishot receives need
+//! a buffer at any moment: theirs are all put there at once, and again as soon as they come back.
 
 use std::{
     io,
@@ -24,6 +25,7 @@ use crate::pool::Region;
 /// One ring of equal buffers.
 #[derive(Debug)]
 pub(super) struct BufferRing {
+    group: u16,
     entries: Region,
     buffers: Region,
     count: u16,
@@ -36,11 +38,13 @@ pub(super) struct BufferRing {
 }
 
 impl BufferRing {
-    /// The group that receives name to pick from this ring.
-    pub(super) const GROUP: u16 = 0;
+    /// The group that receives name to pick from the ring of buffers for one receive at a time.
+    pub(super) const ONE_SHOT: u16 = 0;
+    /// The group that multishot receives name.
+    pub(super) const MULTISHOT: u16 = 1;
 
-    /// A ring of `count` buffers (a power of two) of `len` bytes each.
-    pub(super) fn new(count: u16, len: usize) -> io::Result<Self> {
+    /// A ring of `count` buffers (a power of two) of `len` bytes each, for `group`.
+    pub(super) fn new(group: u16, count: u16, len: usize) -> io::Result<Self> {
         if !count.is_power_of_two() || count > COUNT_MAX {
             let problem = format!("receive_count is {count}; it has to be a power of two");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -48,7 +52,7 @@ impl BufferRing {
         let entries = Region::new(usize::from(count) * size_of::<BufRingEntry>());
         let buffers = Region::new(usize::from(count) * len);
         let pile = (0..count).rev().collect();
-        Ok(Self { entries, buffers, count, len, tail: 0, spare: 0, pile })
+        Ok(Self { group, entries, buffers, count, len, tail: 0, spare: 0, pile })
     }
 
     /// Tells the kernel where the ring is.
@@ -56,12 +60,12 @@ impl BufferRing {
         let address = self.entries.as_ptr() as u64;
         // SAFETY: the region holds `count` entries, page-aligned, and never moves. It is unmapped
         // only after `unregister`, or after the ring that knows of it is gone.
-        unsafe { submitter.register_buf_ring_with_flags(address, self.count, Self::GROUP, 0) }
+        unsafe { submitter.register_buf_ring_with_flags(address, self.count, self.group, 0) }
     }
 
     /// Has the kernel forget it.
     pub(super) fn unregister(&self, submitter: &Submitter<'_>) -> io::Result<()> {
-        submitter.unregister_buf_ring(Self::GROUP)
+        submitter.unregister_buf_ring(self.group)
     }
 
     /// The first `len` bytes of buffer `id`, which the kernel has filled.
@@ -109,9 +113,16 @@ impl BufferRing {
         self.len
     }
 
-    /// Lends buffer `id` to the kernel.
+    /// Lends all buffers to the kernel.
+    pub(super) fn lend_all(&mut self) {
+        while let Some(id) = self.pile.pop() {
+            self.lend(id);
+        }
+    }
+
+    /// Lends buffer `id` to the kernel, which does not have it.
     #[inline]
-    fn lend(&mut self, id: u16) {
+    pub(super) fn lend(&mut self, id: u16) {
         let address = self.buffers.as_ptr() as u64 + (usize::from(id) * self.len) as u64;
         let entries = self.entries.as_ptr().cast::<BufRingEntry>();
         // SAFETY: the place is inside the region, and it lies beyond the tail, where the kernel does
@@ -139,7 +150,7 @@ mod tests {
 
     #[test]
     fn as_many_receives_as_buffers() {
-        let mut ring = BufferRing::new(4, 64).unwrap();
+        let mut ring = BufferRing::new(BufferRing::ONE_SHOT, 4, 64).unwrap();
         assert_eq!((0..6).filter(|_| ring.reserve()).count(), 4);
         ring.release();
         assert!(ring.reserve() && !ring.reserve());
@@ -149,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_last_buffer_given_back_is_the_next_lent() {
-        let mut ring = BufferRing::new(4, 64).unwrap();
+        let mut ring = BufferRing::new(BufferRing::ONE_SHOT, 4, 64).unwrap();
         let lent = |ring: &BufferRing, place: usize| {
             let entries = ring.entries.as_ptr().cast::<BufRingEntry>();
             // SAFETY: inside the region, and no kernel knows of it.
@@ -169,7 +180,7 @@ mod tests {
 
     #[test]
     fn buffers_do_not_overlap() {
-        let mut ring = BufferRing::new(4, 64).unwrap();
+        let mut ring = BufferRing::new(BufferRing::ONE_SHOT, 4, 64).unwrap();
         for id in 0..4 {
             ring.bytes(id, 64).fill(id as u8 + 1);
         }
@@ -181,7 +192,7 @@ mod tests {
     #[test]
     fn a_count_that_is_no_power_of_two_is_refused() {
         for count in [0, 3, 100] {
-            assert!(BufferRing::new(count, 64).is_err(), "{count}");
+            assert!(BufferRing::new(BufferRing::ONE_SHOT, count, 64).is_err(), "{count}");
         }
     }
 }

@@ -6,7 +6,7 @@ use io_uring::cqueue;
 use rustix::{event::PollFlags, io::Errno, net::AddressFamily};
 
 use super::{
-    Flight, Uring,
+    Flight, Lent, Uring,
     lookups::Newcomer,
     sockets::Flags,
     submission::Submission,
@@ -18,8 +18,10 @@ impl Uring {
     /// Gives a buffer whose bytes were lent back to the kernel.
     #[inline]
     pub(super) fn end_loan(&mut self) {
-        if let Some(buffer) = self.lent.take() {
-            self.buffers.give_back(buffer);
+        match self.lent.take() {
+            Some(Lent::OneShot(buffer)) => self.buffers.give_back(buffer),
+            Some(Lent::Multishot(buffer)) => self.multishot_buffers.lend(buffer),
+            None => {}
         }
     }
 
@@ -56,22 +58,38 @@ impl Uring {
 
     /// The bytes that a receive brought, and the buffer they are in: by far the most frequent case.
     #[inline]
-    pub(super) fn take_bytes(&mut self, completion: &cqueue::Entry) -> Option<(Token, u16, usize)> {
+    pub(super) fn take_bytes(
+        &mut self,
+        completion: &cqueue::Entry,
+    ) -> Option<(Token, Lent, usize)> {
         let user_data = UserData::from_bits(completion.user_data());
-        if !user_data.is(Kind::Receive) || completion.result() <= 0 {
+        let is_multishot = user_data.is(Kind::ReceiveMultishot);
+        if !(is_multishot || user_data.is(Kind::Receive)) || completion.result() <= 0 {
             return None;
         }
         let buffer = cqueue::buffer_select(completion.flags())?;
+        let len = completion.result() as usize;
         let token = user_data.token();
         let state = self.sockets.find_with(token, Flags::RECEIVING)?;
         if state.has(Flags::ENDED.union(Flags::PAUSED)) {
             return None;
         }
-        state.clear(Flags::RECEIVING);
-        if !state.has(Flags::POLLING) {
-            self.watch(token);
+        if is_multishot && cqueue::more(completion.flags()) {
+            self.talkative.hear_more(token);
+        } else {
+            state.clear(Flags::RECEIVING);
+            if is_multishot {
+                self.talkative.leave(token);
+            }
+            if !state.has(Flags::POLLING) {
+                self.watch(token);
+            }
         }
-        Some((token, buffer, completion.result() as usize))
+        if len >= self.multishot_buffers.buffer_len() {
+            self.demote(token);
+        }
+        let lent = if is_multishot { Lent::Multishot(buffer) } else { Lent::OneShot(buffer) };
+        Some((token, lent, len))
     }
 
     /// What else a completion can come to.
@@ -86,6 +104,12 @@ impl Uring {
                 user_data.token(),
                 result,
                 cqueue::buffer_select(completion.flags()),
+            ),
+            Kind::ReceiveMultishot => self.handle_multishot(
+                user_data.token(),
+                result,
+                cqueue::buffer_select(completion.flags()),
+                !cqueue::more(completion.flags()),
             ),
             Kind::SendEven | Kind::SendOdd => self.handle_send(kind, user_data.index(), result),
             Kind::Writable => self.handle_writable(user_data.token(), result),
@@ -115,10 +139,12 @@ impl Uring {
             return self.miss();
         };
         state.clear(Flags::POLLING);
-        if !state.has(UNINTERESTED) || is_broken(events) && !state.has(UNMOVED) {
+        if !state.has(UNINTERESTED) {
             if let Err(errno) = events {
                 return self.fail(token, errno);
             }
+            self.receive_or_promote(token);
+        } else if is_broken(events) && !state.has(UNMOVED) {
             self.receive(token);
         } else if state.has(Flags::CLOSING) {
             self.close_when_idle(token);
@@ -250,11 +276,11 @@ impl Uring {
             return self.fail(token, failure?);
         }
         match kind {
-            Kind::ShutdownWrite => self.end_polls(token),
+            Kind::ShutdownWrite => self.end_waiting(token),
             // No thread to do it. The slow way, then.
             _ if failure.is_some() => {
-                for poll in [Kind::Poll, Kind::Writable] {
-                    self.ring.push(Submission::cancel(UserData::of_token(poll, token)));
+                for waiting in [Kind::Poll, Kind::Writable, Kind::ReceiveMultishot] {
+                    self.ring.push(Submission::cancel(UserData::of_token(waiting, token)));
                 }
             }
             _ => {}
@@ -265,7 +291,7 @@ impl Uring {
 
     /// A reset that failed: not a socket of that kind. Then it is only closed.
     fn handle_abort(&mut self, token: Token) -> Option<Completion<'static>> {
-        self.end_polls(token);
+        self.end_waiting(token);
         None
     }
 

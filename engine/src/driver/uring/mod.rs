@@ -16,14 +16,16 @@
 //! * **A silent socket** waits on a one-shot poll, 256 bytes to the kernel (a waiting receive costs
 //!   864). When it fires, a receive and the next poll go out together; the kernel picks a buffer when
 //!   there is something to put into it.
+//! * **A talkative socket** has a receive that goes on: one request for all its messages instead of two
+//!   for each. There are at most 4096 of them, and who falls silent makes room.
 //! * **Sends never wait.** When the kernel has taken one, it is over: all of it left, or a completion
 //!   says how much. A turn ends when every such completion is known, even if that takes another call:
 //!   sent on in ignorance, a stream would lack the bytes that a short send left. So nothing in the kernel refers to the bytes once `enter` has returned, and one
 //!   arena can be filled while the other's completions are looked through.
 //! * **Connecting** takes two steps: a socket gets its options and its source as a plain descriptor, is
 //!   moved into a slot, and connects from there.
-//! * **Closing** takes three steps, since a poll holds the socket it watches: a shutdown ends the
-//!   poll, the poll's completion says so, then the slot is given up.
+//! * **Closing** takes three steps, since what waits for a socket holds it: a shutdown ends the waiting,
+//!   a completion says so, then the slot is given up.
 //!
 //! It does without what has a history of trouble: buffers mapped from the kernel, incremental buffers,
 //! bundles, linked requests, zero-copy sends, mass cancellation.
@@ -32,9 +34,11 @@ mod buffer_ring;
 mod completion;
 mod connecting;
 mod lookups;
+mod multishot;
 mod ring;
 mod sockets;
 mod submission;
+mod talkative;
 #[cfg(test)]
 mod tests;
 mod user_data;
@@ -60,6 +64,7 @@ use self::{
     ring::Ring,
     sockets::{SLOT_COUNT_MAX, Sockets},
     submission::Submission,
+    talkative::{Talkative, WORDS_NEEDED},
     user_data::{Kind, UserData},
 };
 use super::{
@@ -73,9 +78,13 @@ pub(crate) struct Uring {
     ring: Ring,
     slot_count: u32,
     sockets: Sockets,
+    /// For one receive at a time.
     buffers: BufferRing,
+    /// For receives that go on.
+    multishot_buffers: BufferRing,
+    talkative: Talkative,
     /// The buffer that the last `Received` lent.
-    lent: Option<u16>,
+    lent: Option<Lent>,
     /// What it lent if there was no buffer any more.
     lent_copy: Vec<u8>,
     /// Sockets with something to receive, waiting for a buffer.
@@ -113,6 +122,10 @@ pub(crate) struct Counters {
     pub(crate) submissions: u64,
     /// Times that a socket had something to receive and all buffers were taken.
     pub(crate) starved: u64,
+    /// Sockets that got a receive that goes on.
+    pub(crate) promoted: u64,
+    /// Such receives that were cancelled: to make room, for a pause, or for saying too much at once.
+    pub(crate) demoted: u64,
     /// Times that completions found no room in their queue and had to wait in the kernel.
     pub(crate) cq_overflows: u64,
     /// Completions that nobody waited for. Other than zero is a bug, here or in the kernel.
@@ -149,13 +162,23 @@ impl Uring {
         let slot_count = slot_count(settings.sockets_max);
         ring.submitter().register_files_sparse(slot_count)?;
         let receive_len = settings.receive_len.clamp(1, RECEIVE_LEN_MAX);
-        let buffers = BufferRing::new(settings.receive_count, receive_len)?;
+        let receive_count = settings.receive_count;
+        let buffers = BufferRing::new(BufferRing::ONE_SHOT, receive_count, receive_len)?;
         buffers.register(ring.submitter())?;
+        let mut multishot_buffers = BufferRing::new(
+            BufferRing::MULTISHOT,
+            receive_count.min(multishot::BUFFER_COUNT_MAX),
+            receive_len.min(multishot::BUFFER_LEN_MAX),
+        )?;
+        multishot_buffers.register(ring.submitter())?;
+        multishot_buffers.lend_all();
         let mut driver = Self {
             ring,
             slot_count,
             sockets: Sockets::default(),
             buffers,
+            multishot_buffers,
+            talkative: Talkative::new(WORDS_NEEDED),
             lent: None,
             lent_copy: Vec::new(),
             starved: VecDeque::new(),
@@ -306,9 +329,12 @@ impl Driver for Uring {
                 let newcomer = self.next_newcomer()?;
                 return Some((newcomer, &mut self.filling.arena));
             };
-            if let Some((token, buffer, len)) = self.take_bytes(&completion) {
-                self.lent = Some(buffer);
-                let bytes = self.buffers.bytes(buffer, len);
+            if let Some((token, lent, len)) = self.take_bytes(&completion) {
+                self.lent = Some(lent);
+                let bytes = match lent {
+                    Lent::OneShot(buffer) => self.buffers.bytes(buffer, len),
+                    Lent::Multishot(buffer) => self.multishot_buffers.bytes(buffer, len),
+                };
                 return Some((Completion::Received { token, bytes }, &mut self.filling.arena));
             }
             if let Some(completion) = self.handle(&completion) {
@@ -324,10 +350,11 @@ impl Driver for Uring {
 }
 
 impl Drop for Uring {
-    /// Lets go of the listeners and the waker before it returns. Polls of sockets that are still
-    /// there end soon after, with the ring; like every request that can be left by now, they refer to
-    /// no memory of ours: receives, sends and look-ups are over when the kernel has taken them, and
-    /// what it has not taken goes with the queue.
+    /// Lets go of the listeners and the waker before it returns. What waits for sockets that are still
+    /// there ends soon after, with the ring; like every request that can be left by now, it refers to
+    /// no memory of ours: one-shot receives, sends and look-ups are over when the kernel has taken them,
+    /// multishot receives find no buffers any more, and what the kernel has not taken goes with the
+    /// queue.
     fn drop(&mut self) {
         (0..self.listeners.len()).for_each(|listener| self.close_listener(listener));
         self.ring.push(Submission::cancel(UserData::of_index(Kind::Wake, 0)));
@@ -351,6 +378,7 @@ impl Drop for Uring {
                 }
             }
         }
+        let _ = self.multishot_buffers.unregister(self.ring.submitter());
         let _ = self.buffers.unregister(self.ring.submitter());
     }
 }
@@ -394,6 +422,13 @@ impl Batch {
             self.flights.shrink_to(capacity / 2);
         }
     }
+}
+
+/// A buffer whose bytes are lent, of one ring or the other.
+#[derive(Clone, Copy, Debug)]
+enum Lent {
+    OneShot(u16),
+    Multishot(u16),
 }
 
 #[derive(Debug)]

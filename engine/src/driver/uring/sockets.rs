@@ -11,7 +11,10 @@ pub(super) struct Sockets {
 /// One socket: its slot (20 bits), the low end of its token's generation (4) and flags (8).
 ///
 /// ```text
-///   attach ─▶ polling ─▶ receiving + polling ─▶ … ─▶ closing ─▶ (nothing outstanding) ─▶ closed
+///   attach ─▶ polling ◀─▶ receiving + polling ─▶ … ─▶ closing ─▶ (nothing outstanding) ─▶ closed
+///                │ ▲
+///    talkative   ▼ │  in need of a seat for others, paused, …
+///             receiving
 /// ```
 ///
 /// A slot is given up only when no request is outstanding, so a completion of an earlier tenant
@@ -119,7 +122,7 @@ impl SocketState {
 impl Flags {
     /// A poll for something to receive is armed.
     pub(super) const POLLING: Self = Self(1 << 24);
-    /// A receive is in flight, or waits for a buffer.
+    /// A receive is in flight, waits for a buffer, or goes on and on.
     pub(super) const RECEIVING: Self = Self(1 << 25);
     /// A poll for room to send is armed, or the connection is being made: which waits for the same.
     pub(super) const BLOCKED: Self = Self(1 << 26);

@@ -84,13 +84,13 @@ impl Uring {
         }
     }
 
-    /// Ends the polls of a socket that is to be closed: they hold the socket, the peer would see
-    /// nothing of a slot given up before. (Looking them up to cancel them takes time that grows with
-    /// their number; a shutdown's does not.)
-    pub(super) fn end_polls(&mut self, token: Token) {
+    /// Ends what waits in the kernel for a socket that is to be closed: it holds the socket, the peer
+    /// would see nothing of a slot given up before. (Looking requests up to cancel them takes time that
+    /// grows with their number; a shutdown's does not.)
+    pub(super) fn end_waiting(&mut self, token: Token) {
         let Some(state) = self.sockets.find(token) else { return };
-        let has_polls = state.has_slot() && state.has(Flags::POLLING.union(Flags::BLOCKED));
-        if has_polls && !state.has(Flags::SHUTTING) {
+        let is_waiting = state.has_slot() && state.has(Flags::OUTSTANDING);
+        if is_waiting && !state.has(Flags::SHUTTING) {
             state.set(Flags::SHUTTING);
             let slot = state.slot();
             self.ring.push(Submission::shutdown(slot, token, Shutdown::Both));
@@ -123,6 +123,7 @@ impl Uring {
     fn pause(&mut self, token: Token) {
         if let Some(state) = self.sockets.find(token) {
             state.set(Flags::PAUSED);
+            self.demote(token);
         }
     }
 
@@ -172,7 +173,7 @@ impl Uring {
 
     fn close(&mut self, token: Token) {
         if self.begin_closing(token) {
-            self.end_polls(token);
+            self.end_waiting(token);
             self.close_when_idle(token);
         }
     }
@@ -222,10 +223,17 @@ impl Submission {
     pub(super) fn receive(slot: u32, token: Token, len: usize) -> Self {
         let entry = opcode::Recv::new(types::Fixed(slot), std::ptr::null_mut(), len as u32)
             .flags(RecvFlags::DONTWAIT.bits() as i32)
-            .buf_group(BufferRing::GROUP)
+            .buf_group(BufferRing::ONE_SHOT)
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
         Self::new(entry, UserData::of_token(Kind::Receive, token))
+    }
+
+    /// Receives into buffers of the kernel's choice, until told otherwise. Costs the kernel 864 bytes
+    /// while it waits.
+    pub(super) fn receive_multishot(slot: u32, token: Token) -> Self {
+        let entry = opcode::RecvMulti::new(types::Fixed(slot), BufferRing::MULTISHOT).build();
+        Self::new(entry, UserData::of_token(Kind::ReceiveMultishot, token))
     }
 
     /// Sends `bytes`, all of them or as many as the socket takes. Never waits, so it is over when

@@ -1,5 +1,7 @@
 //! The driver over real loopback sockets. Each wait is bounded, so that a bug fails instead of hangs.
 
+mod multishot;
+
 use std::{
     collections::{HashMap, HashSet},
     io::{ErrorKind, Read, Write},
@@ -10,7 +12,8 @@ use std::{
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::*;
+use self::multishot::eager;
+use super::{talkative::NEVER, *};
 use crate::{driver::contract::contract_tests, pool::Lease};
 
 mod contract {
@@ -36,6 +39,35 @@ mod contract_on_an_old_kernel {
     contract_tests!(|settings: &Settings, listeners, waker| {
         let ring = Ring::new(&ring::FLAVOURS[3..], SUBMISSION_COUNT, COMPLETION_COUNT)?;
         Uring::on(ring, settings, listeners, waker)
+    });
+}
+
+/// The same where every socket that speaks has a receive that goes on.
+mod contract_among_the_talkative {
+    use super::*;
+
+    contract_tests!(|settings: &Settings, listeners, waker| {
+        Uring::new(settings, listeners, waker).map(eager)
+    });
+}
+
+/// And where its buffers run out all the time.
+mod contract_among_the_talkative_when_all_is_scarce {
+    use super::*;
+
+    contract_tests!(|settings: &Settings, listeners, waker| {
+        let settings = Settings { receive_count: 2, receive_len: 1000, ..settings.clone() };
+        Uring::on(Ring::new(&ring::FLAVOURS, 4, 8)?, &settings, listeners, waker).map(eager)
+    });
+}
+
+/// And on a ring such as Linux 6.0 had.
+mod contract_among_the_talkative_on_an_old_kernel {
+    use super::*;
+
+    contract_tests!(|settings: &Settings, listeners, waker| {
+        let ring = Ring::new(&ring::FLAVOURS[2..], SUBMISSION_COUNT, COMPLETION_COUNT)?;
+        Uring::on(ring, settings, listeners, waker).map(eager)
     });
 }
 
@@ -561,10 +593,23 @@ fn one_socket_does_not_keep_the_others_from_their_turn() {
 /// and buffers that are far too small: every one comes to its end, and nothing is left behind.
 #[test]
 fn nothing_is_left_of_a_busy_life() {
+    live_busily(Talkative::new(NEVER));
+}
+
+/// The same with receives that go on, and are cancelled at any moment.
+#[test]
+fn nothing_is_left_of_a_busy_and_talkative_life() {
+    let server = live_busily(Talkative::new(1));
+    let Counters { promoted, demoted, .. } = server.driver.counters();
+    assert!(promoted > 100 && demoted > 10, "or it proves nothing: {promoted}, {demoted}");
+}
+
+fn live_busily(talkative: Talkative) -> Server {
     const PEERS: u32 = 300;
     let settings = Settings { receive_count: 4, receive_len: 512, ..Settings::default() };
     let mut server = Server::with_listeners(&settings, &["127.0.0.1:0"], (8, 16));
     server.driver.accept(0);
+    server.driver.talkative = talkative;
     let address = server.addresses[0];
     let peers = std::thread::spawn(move || {
         let mut dice = Dice(0x5eed);
@@ -652,6 +697,7 @@ fn nothing_is_left_of_a_busy_life() {
     assert_eq!(server.driver.counters().stale, 0);
     assert_eq!(server.driver.held, []);
     assert!((0..4).all(|_| server.driver.buffers.reserve()), "every buffer came back");
+    server
 }
 
 #[test]

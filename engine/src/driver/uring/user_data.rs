@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Connect,
     /// The multishot poll of the waker.
     Wake,
+    /// A receive that goes on.
+    ReceiveMultishot,
 }
 
 impl UserData {
@@ -90,6 +92,7 @@ impl UserData {
             12 => Kind::Install,
             13 => Kind::Connect,
             14 => Kind::Wake,
+            15 => Kind::ReceiveMultishot,
             _ => return None,
         })
     }
@@ -126,7 +129,7 @@ mod tests {
         let tokens = [(0, 0), (1, 0), (0, 1), ((1 << 26) - 1, (1 << 28) - 1), (77, 1 << 27)];
         let kinds: Vec<_> =
             (0..).map_while(|number| UserData(number << KIND_SHIFT).kind()).collect();
-        assert_eq!(kinds.last(), Some(&Kind::Wake));
+        assert_eq!(kinds.last(), Some(&Kind::ReceiveMultishot));
         for (number, kind) in kinds.into_iter().enumerate() {
             assert_eq!(kind as usize, number);
             for (index, generation) in tokens {
