@@ -34,18 +34,17 @@ pub(crate) fn frame_len(payload_len: usize) -> usize {
 #[inline]
 pub(crate) fn write_frame(frame: &mut [u8], opcode: Opcode, payload: &[u8]) {
     let first = FIN | opcode as u8;
-    let rest = match payload.len() {
-        len @ 0..=125 => put(frame, [first, len as u8]),
+    match payload.len() {
+        len @ 0..=125 => put(frame, [first, len as u8]).copy_from_slice(payload),
         len @ 126..=0xFFFF => {
             let [high, low] = (len as u16).to_be_bytes();
-            put(frame, [first, LEN_IN_2, high, low])
+            simd::copy(put(frame, [first, LEN_IN_2, high, low]), payload);
         }
         len => {
             let rest = put(frame, [first, LEN_IN_8]);
-            put(rest, (len as u64).to_be_bytes())
+            simd::copy(put(rest, (len as u64).to_be_bytes()), payload);
         }
-    };
-    simd::copy(rest, payload);
+    }
 }
 
 /// Writes `bytes` to the start of `out` and returns what is behind them.

@@ -56,23 +56,35 @@ pub(crate) fn mask_append(out: &mut Vec<u8>, src: &[u8], key: [u8; 4]) {
 /// # Panics
 ///
 /// If the lengths differ.
-#[inline]
+#[inline(always)]
 pub(crate) fn copy(dst: &mut [u8], src: &[u8]) {
     if src.len() < LONG_LEN {
         dst.copy_from_slice(src);
     } else {
-        mask_copy(dst, src, [0; 4]);
+        copy_long(dst, src);
     }
 }
 
+/// Out of line, lest it weigh on short copies.
+#[cold]
+fn copy_long(dst: &mut [u8], src: &[u8]) {
+    mask_copy(dst, src, [0; 4]);
+}
+
 /// Appends `src` to `out`, as [`copy`] copies it.
-#[inline]
+#[inline(always)]
 pub(crate) fn append(out: &mut Vec<u8>, src: &[u8]) {
     if src.len() < LONG_LEN {
         out.extend_from_slice(src);
     } else {
-        mask_append(out, src, [0; 4]);
+        append_long(out, src);
     }
+}
+
+/// Out of line, lest it weigh on short copies.
+#[cold]
+fn append_long(out: &mut Vec<u8>, src: &[u8]) {
+    mask_append(out, src, [0; 4]);
 }
 
 /// From this length on a copy is ours to make.
