@@ -18,8 +18,8 @@ pub(crate) struct Config {
     /// their share. Default: 64.
     pub(crate) turn_frames_max: usize,
     /// Bytes of queued output and half-received messages that one reactor holds, all connections
-    /// together. The builder makes it a quarter of the
-    /// machine's memory, divided by the number of reactors.
+    /// together. The builder makes it a quarter of the machine's memory, divided by the number of
+    /// reactors.
     pub(crate) memory_max: usize,
 }
 

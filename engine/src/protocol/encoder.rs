@@ -10,23 +10,17 @@ use crate::simd;
 /// The header of a whole, unmasked message or control frame, as a server sends it.
 #[inline]
 pub fn frame_header(opcode: Opcode, payload_len: usize) -> EncodedHeader {
-    let payload_len = payload_len as u64;
-    FrameHeader { fin: true, rsv: Rsv::NONE, opcode, mask: None, payload_len }.encode()
+    masked_frame_header(opcode, payload_len, None)
 }
 
 /// How long the frame of a whole, unmasked message is, in bytes.
 #[inline]
 pub(crate) fn frame_len(payload_len: usize) -> usize {
-    let header_len = match payload_len {
-        0..=125 => 2,
-        126..=0xFFFF => 4,
-        _ => 10,
-    };
-    header_len + payload_len
+    header(Opcode::Binary, payload_len, None).encoded_len() + payload_len
 }
 
-/// Fills `frame` with the frame of a whole, unmasked message: what [`append_frame`] does where the
-/// length is known and memory cannot grow, in a third of the instructions.
+/// Fills `frame` with the frame of a whole, unmasked message: what [`append_frame`] does, where the
+/// length is known and memory cannot grow.
 ///
 /// # Panics
 ///
@@ -58,13 +52,17 @@ fn put<const N: usize>(out: &mut [u8], bytes: [u8; N]) -> &mut [u8] {
 /// The header of a whole message or control frame that is masked with `mask`, as a client sends it;
 /// without a key, as [`frame_header`].
 #[inline]
-pub fn masked_frame_header(
+pub(crate) fn masked_frame_header(
     opcode: Opcode,
     payload_len: usize,
     mask: Option<MaskingKey>,
 ) -> EncodedHeader {
-    let payload_len = payload_len as u64;
-    FrameHeader { fin: true, rsv: Rsv::NONE, opcode, mask, payload_len }.encode()
+    header(opcode, payload_len, mask).encode()
+}
+
+#[inline]
+fn header(opcode: Opcode, payload_len: usize, mask: Option<MaskingKey>) -> FrameHeader {
+    FrameHeader { fin: true, rsv: Rsv::NONE, opcode, mask, payload_len: payload_len as u64 }
 }
 
 /// Appends a frame to `out`: copies `payload` once, and masks it on the way if there is a key.

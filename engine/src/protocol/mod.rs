@@ -76,7 +76,7 @@ pub use self::{
     close::{CloseCode, REASON_LEN_MAX, truncate_reason},
     control::{CloseFrame, ClosePayload},
     decoder::{Decoder, Event},
-    encoder::{append_frame, frame_header, masked_frame_header},
+    encoder::{append_frame, frame_header},
     error::ProtocolError,
     header::{EncodedHeader, FrameHeader, Role, Rsv},
     limits::Limits,
@@ -86,6 +86,6 @@ pub use self::{
 };
 pub(crate) use self::{
     decoder::MaskedEvent,
-    encoder::{append_payload, frame_len, write_frame},
+    encoder::{append_payload, frame_len, masked_frame_header, write_frame},
     plain::plain_message,
 };

@@ -42,8 +42,8 @@ impl<A: App> Core<A> {
                     self.put_off(key, &bytes[bytes.len() - left_len..], arena);
                 }
             }
-            Phase::Waiting | Phase::Connecting => {}
-            Phase::Ending | Phase::Lingering | Phase::Dead => {}
+            Phase::Waiting | Phase::Connecting | Phase::Ending | Phase::Lingering | Phase::Dead => {
+            }
         }
     }
 

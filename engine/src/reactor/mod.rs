@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! wait        one system call: submit what is queued, harvest what finished
+//! alarm       the application's, if it has come
 //! dispatch    for each completion: bytes → frames → messages → callbacks
 //! mailbox     commands from other threads and reactors
 //! unfinished  connections whose input was more than their share of a turn
 //! deadlines   the part of the table whose second has come
+//! connect     some of the connections that were asked for
 //! flush       one submission for each connection that has something to say
 //! ```
 //!

@@ -76,24 +76,17 @@ impl Outputs {
         }
     }
 
-    /// Room for `len` bytes behind what the connection has corked, if it is the speaker.
+    /// Room for `len` bytes behind what the speaker has corked.
     #[inline]
-    pub(super) fn speak<'a>(
-        &mut self,
-        key: Key,
-        arena: &'a mut Arena,
-        len: usize,
-    ) -> Option<&'a mut [u8]> {
-        match self.entries.get_mut(self.speaker? as usize)? {
-            Entry { key: speaker, output: Output::Corked(stretch) } if *speaker == key => {
-                stretch.extend(arena, len)
-            }
+    pub(super) fn speak<'a>(&mut self, arena: &'a mut Arena, len: usize) -> Option<&'a mut [u8]> {
+        match &mut self.entries.get_mut(self.speaker? as usize)?.output {
+            Output::Corked(stretch) => stretch.extend(arena, len),
             _ => None,
         }
     }
 
-    /// The same for a connection that is none yet: `None` unless it is open and nothing of it waits, and it
-    /// is a server's end.
+    /// Room for `len` bytes behind what another has corked, who speaks from now on. `None` unless it is
+    /// open, nothing of it waits, and it is a server's end.
     pub(super) fn begin_to_speak<'a, T>(
         &mut self,
         conn: &mut Connection<T>,
@@ -123,7 +116,7 @@ impl Outputs {
     }
 
     /// Makes a frame ready to be the output of many: a copy in the arena, for which no references
-    /// need to be counted, unless it is long or the arena full.
+    /// need to be counted, unless it is long or the arena is full.
     pub(super) fn share(&mut self, frame: &Bytes, arena: &mut Arena) -> Output {
         let start = arena.filled();
         if frame.len() <= COMMON_LEN_MAX
@@ -225,7 +218,7 @@ impl Stretch {
 
 /// Longest frame that is copied to the arena for many to send. Whoever cannot take it at once needs a
 /// copy of its own, which is why a long one stays where it is.
-const COMMON_LEN_MAX: usize = 4096;
+pub(super) const COMMON_LEN_MAX: usize = 4096;
 
 /// Entries that are kept for reuse, 40 KiB: a broadcast to a million leaves nothing behind.
 const COUNT_KEPT_MAX: usize = 2 * 1024;
@@ -250,14 +243,13 @@ mod tests {
     fn who_speaks_goes_on_until_another_does() {
         let (mut outputs, mut arena) = (Outputs::default(), Arena::new(4096));
         let ((mut a, a_key), (mut b, b_key)) = (open(0), open(1));
-        assert!(outputs.speak(a_key, &mut arena, 5).is_none(), "nobody was heard");
+        assert!(outputs.speak(&mut arena, 5).is_none(), "nobody was heard");
         outputs.expect(&mut a, a_key, &arena);
         assert!(outputs.is_speaker(a_key) && !outputs.is_speaker(b_key));
-        assert!(outputs.speak(a_key, &mut arena, 5).is_some());
-        assert!(outputs.speak(b_key, &mut arena, 5).is_none());
+        assert!(outputs.speak(&mut arena, 5).is_some());
         assert!(outputs.begin_to_speak(&mut b, b_key, &mut arena, 7).is_some());
-        assert!(outputs.speak(b_key, &mut arena, 7).is_some());
-        assert!(outputs.speak(a_key, &mut arena, 5).is_none());
+        assert!(outputs.is_speaker(b_key) && !outputs.is_speaker(a_key));
+        assert!(outputs.speak(&mut arena, 7).is_some());
         assert!(outputs.begin_to_speak(&mut a, a_key, &mut arena, 5).is_none(), "not side by side");
         let said = |outputs: &mut Outputs| match outputs.pop().unwrap() {
             Entry { key, output: Output::Corked(stretch) } => (key, stretch.range()),
@@ -266,7 +258,7 @@ mod tests {
         assert_eq!(said(&mut outputs), (b_key, 5..19));
         assert_eq!(said(&mut outputs), (a_key, 0..5));
         outputs.finish();
-        assert!(outputs.speak(b_key, &mut arena, 7).is_none() && outputs.is_empty());
+        assert!(!outputs.is_speaker(b_key) && outputs.is_empty());
     }
 
     #[test]
@@ -275,7 +267,7 @@ mod tests {
         let ((mut a, a_key), (mut b, b_key)) = (open(0), open(1));
         outputs.expect(&mut a, a_key, &arena);
         outputs.expect(&mut b, b_key, &arena);
-        outputs.speak(b_key, &mut arena, 10).unwrap();
+        outputs.speak(&mut arena, 10).unwrap();
         assert!(outputs.begin_to_speak(&mut a, a_key, &mut arena, 3).is_some());
         assert!(!outputs.of(&mut a, a_key).is_nothing());
     }
@@ -293,20 +285,15 @@ mod tests {
 
     #[test]
     fn short_frames_are_shared_in_the_arena_and_long_ones_where_they_are() {
-        let (mut outputs, mut arena) = (Outputs::default(), Arena::new(8192));
-        let short = Bytes::from_static(b"short");
-        let Output::Common(stretch) = outputs.share(&short, &mut arena) else { panic!() };
-        assert_eq!(arena.slice(stretch.range()), b"short");
-        let long = Bytes::from(vec![0; COMMON_LEN_MAX + 1]);
-        for frame in [&long, &Bytes::from(vec![0; COMMON_LEN_MAX]), &Bytes::from(vec![1; 4000])] {
-            if let Output::Shared(index) = outputs.share(frame, &mut arena) {
-                assert_eq!(outputs.frame(index), frame);
-            }
-        }
-        assert!(matches!(
-            outputs.share(&Bytes::from(vec![0; 4000]), &mut arena),
-            Output::Shared(_)
-        ));
+        let (mut outputs, mut arena) = (Outputs::default(), Arena::new(COMMON_LEN_MAX + 100));
+        let long = Bytes::from(vec![1; COMMON_LEN_MAX + 1]);
+        let Output::Shared(index) = outputs.share(&long, &mut arena) else { panic!("too long") };
+        assert_eq!((outputs.frame(index), arena.filled()), (&long, 0));
+        let short = Bytes::from(vec![2; COMMON_LEN_MAX]);
+        let Output::Common(stretch) = outputs.share(&short, &mut arena) else { panic!("short") };
+        assert_eq!(arena.slice(stretch.range()), short);
+        let Output::Shared(index) = outputs.share(&short, &mut arena) else { panic!("no room") };
+        assert_eq!(outputs.frame(index), &short);
         outputs.finish();
     }
 }

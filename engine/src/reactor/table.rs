@@ -8,7 +8,7 @@ use super::{
     counters::Counters,
     deadlines::Deadlines,
     masking::MaskingKeys,
-    output::{Output, Outputs},
+    output::{COMMON_LEN_MAX, Output, Outputs},
 };
 use crate::{
     config::Config,
@@ -61,7 +61,8 @@ pub(crate) struct Turn<'a, T> {
     pub(crate) arena: &'a mut Arena,
 }
 
-/// Buffers that the pool keeps for reuse, in bytes, as long as it needs them.
+/// Bytes of buffers that the pool keeps for reuse as long as it needs them, and a quarter of what it
+/// lends at most.
 const POOL_KEPT_MAX: usize = 64 << 20;
 
 /// Boxes for half-received input that are kept for reuse.
@@ -73,7 +74,7 @@ impl<T: Default> Table<T> {
         Self {
             connections: Slab::new(),
             deadlines: Deadlines::default(),
-            pool: BufferPool::new(POOL_KEPT_MAX, config.memory_max),
+            pool: BufferPool::new(POOL_KEPT_MAX.min(config.memory_max / 4), config.memory_max),
             counters,
             config,
             now: Tick::default(),
@@ -217,7 +218,7 @@ impl<T> Turn<'_, T> {
     fn cork(&mut self, key: Key, len: usize) -> Option<&mut [u8]> {
         let Table { connections, outputs, .. } = &mut *self.table;
         if outputs.is_speaker(key) {
-            return outputs.speak(key, self.arena, len);
+            return outputs.speak(self.arena, len);
         }
         outputs.begin_to_speak(connections.get_mut(key)?, key, self.arena, len)
     }
@@ -502,12 +503,21 @@ impl<T> Turn<'_, T> {
         uncork(conn, key, outputs, self.arena, pool)?.push(header, payload, mask, pool)
     }
 
+    /// The same for a frame that others share: a short one joins the connection's other output.
     fn enqueue_shared(&mut self, key: Key, frame: &Bytes) -> Result<(), Exhausted> {
         let Table { connections, outputs, pool, .. } = &mut *self.table;
         let Some(conn) = connections.get_mut(key) else { return Ok(()) };
-        if conn.outbox.is_none() && outputs.of(conn, key).is_nothing() {
-            *outputs.of(conn, key) = outputs.share(frame, self.arena);
-            return Ok(());
+        if conn.outbox.is_none() {
+            if frame.len() <= COMMON_LEN_MAX
+                && let Some(room) = outputs.of(conn, key).cork(self.arena, frame.len())
+            {
+                room.copy_from_slice(frame);
+                return Ok(());
+            }
+            if outputs.of(conn, key).is_nothing() {
+                *outputs.of(conn, key) = outputs.share(frame, self.arena);
+                return Ok(());
+            }
         }
         uncork(conn, key, outputs, self.arena, pool)?.push_shared(frame.clone(), pool)
     }
@@ -560,6 +570,7 @@ fn uncork<'a, T>(
     pool: &mut BufferPool,
 ) -> Result<&'a mut Outbox, Exhausted> {
     let output = std::mem::replace(outputs.of(conn, key), Output::Nothing);
+    outputs.forget_speaker();
     let outbox = conn.outbox.get_or_insert_default();
     match output {
         Output::Corked(stretch) if stretch.is_empty() => {}
