@@ -10,7 +10,7 @@ use crate::{
     pool::{BufferPool, Exhausted, Lease},
     protocol::{
         Assembler, Decoder, FrameHeader, Incoming, Limits, MaskedEvent, Opcode, ProtocolError,
-        Role, Rsv,
+        Role, Rsv, frame_header,
         handshake::{HandshakeError, HeadScanner},
     },
 };
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Inbound {
     decoder: Decoder,
     assembler: Assembler,
+    /// The message so far, behind room for the header of the frame it may leave in.
     message: Lease,
     begun_at: Option<Tick>,
     /// Raw bytes that have not been looked at: a request head that is still arriving, or frames
@@ -30,6 +31,9 @@ pub(crate) struct Inbound {
     /// Bytes of head and body that make the request whole, once that is known.
     request_len: usize,
 }
+
+/// Room before a message, for the longest header that is not masked.
+const ROOM_LEN: usize = 10;
 
 /// Raw bytes in waiting.
 #[derive(Debug, Default)]
@@ -128,8 +132,7 @@ impl Inbound {
                 }
                 MaskedEvent::Payload { bytes, key, last } => {
                     if !self.assembler.is_control() {
-                        let expected_len = self.assembler.announced_len();
-                        pool.reserve_towards(&mut self.message, bytes.len(), expected_len)?;
+                        self.make_room(bytes.len(), pool)?;
                     }
                     let message = self.message.bytes_mut();
                     match key {
@@ -137,7 +140,8 @@ impl Inbound {
                         None => self.assembler.push(bytes, message)?,
                     }
                     if last && self.assembler.completes() {
-                        return Ok(self.assembler.finish(self.message.bytes())?);
+                        let message = self.message.bytes().get(ROOM_LEN..).unwrap_or_default();
+                        return Ok(self.assembler.finish(message)?);
                     }
                     if last {
                         self.assembler.finish(&[])?;
@@ -146,6 +150,28 @@ impl Inbound {
             }
         }
         Ok(None)
+    }
+
+    /// Makes room for the next `len` bytes of the message.
+    fn make_room(&mut self, len: usize, pool: &mut BufferPool) -> Result<(), Exhausted> {
+        let expected_len = self.assembler.announced_len().saturating_add(ROOM_LEN);
+        let begins = self.message.bytes().is_empty();
+        let room_len = if begins { ROOM_LEN } else { 0 };
+        pool.reserve_towards(&mut self.message, room_len + len, expected_len)?;
+        if begins {
+            self.message.bytes_mut().resize(ROOM_LEN, 0);
+        }
+        Ok(())
+    }
+
+    /// Takes the message that has just been completed out, in a frame that carries it unmasked: a buffer,
+    /// and where in it the frame begins.
+    pub(crate) fn take_frame(&mut self, opcode: Opcode) -> (Lease, usize) {
+        let mut lease = std::mem::take(&mut self.message);
+        let header = frame_header(opcode, lease.bytes().len() - ROOM_LEN);
+        let from = ROOM_LEN - header.len();
+        lease.bytes_mut()[from..ROOM_LEN].copy_from_slice(&header);
+        (lease, from)
     }
 
     /// Where the request head in the spilled bytes ends, if the request is all there. Bytes that were

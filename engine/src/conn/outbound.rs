@@ -75,6 +75,8 @@ pub(crate) enum Piece {
     Owned { lease: Lease, from: usize },
     /// A frame, or the rest of one, that other connections share.
     Shared(Bytes),
+    /// The place of an owned frame of so many bytes, which comes before anything is sent.
+    Promised(usize),
 }
 
 /// Small frames are gathered in pieces of at least this many bytes, which bounds the number of
@@ -131,6 +133,27 @@ impl Outbox {
         self.len += frame.len();
         self.pieces.push_back(Piece::Shared(frame));
         Ok(())
+    }
+
+    /// Keeps the place behind all others for a frame of `len` bytes, with which
+    /// [`fulfil`](Self::fulfil) follows.
+    pub(crate) fn promise(&mut self, len: usize) {
+        self.len += len;
+        self.pieces.push_back(Piece::Promised(len));
+    }
+
+    /// Puts a frame in the place that was kept for it. Gives it back if the place is gone: the queue was
+    /// dropped meanwhile.
+    pub(crate) fn fulfil(&mut self, frame: Piece) -> Result<(), Piece> {
+        let is_promised = |piece: &&mut Piece| matches!(piece, Piece::Promised(_));
+        match self.pieces.iter_mut().rev().find(is_promised) {
+            Some(place) => {
+                debug_assert_eq!(place.len(), frame.len());
+                *place = frame;
+                Ok(())
+            }
+            None => Err(frame),
+        }
     }
 
     /// Puts back what a send left over: it goes first.
@@ -210,6 +233,7 @@ impl Piece {
         match self {
             Self::Owned { lease, from } => lease.bytes().len() - from,
             Self::Shared(bytes) => bytes.len(),
+            Self::Promised(len) => *len,
         }
     }
 
@@ -217,7 +241,7 @@ impl Piece {
     pub(crate) fn count(&mut self, pool: &mut BufferPool) -> Result<(), Exhausted> {
         match self {
             Self::Owned { lease, .. } => pool.adopt(lease),
-            Self::Shared(_) => Ok(()),
+            Self::Shared(_) | Self::Promised(_) => Ok(()),
         }
     }
 

@@ -5,7 +5,8 @@ use super::opcode::Opcode;
 /// A whole message: text that is valid UTF-8, or bytes (RFC 6455 §5.6).
 ///
 /// Borrowed, in both directions: received ones lie in the reactor's buffers, and sent ones are
-/// copied to the connection's output.
+/// copied to the connection's output; but one of 32 KiB or more that is sent on as it was received
+/// changes hands with its buffer, if it has one of its own, and is copied nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Message<'a> {
     /// Text.

@@ -76,6 +76,7 @@ fn next_op<T>(conn: &mut Connection<T>, output: Output, outputs: &Outputs) -> Op
             match conn.outbox.as_mut().and_then(|outbox| outbox.pop()) {
                 Some(Piece::Owned { lease, from }) => (Payload::Owned { lease, from }, true),
                 Some(Piece::Shared(frame)) => (Payload::Shared(frame), true),
+                Some(Piece::Promised(_)) => unreachable!("it comes before anything is sent"),
                 None => return farewell(conn),
             }
         }

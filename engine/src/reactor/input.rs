@@ -1,6 +1,6 @@
 //! Received bytes, to frames, to callbacks: up to the connection's share of a turn.
 
-use super::{App, AppEvent, Core, Panicked, Turn, net};
+use super::{App, AppEvent, Core, Panicked, Turn, handover::Handover, net};
 use crate::{
     conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::Op,
@@ -115,6 +115,7 @@ impl<A: App> Core<A> {
         let (role, mut phase) = (self.role_of(key), self.phase_of(key));
         while share > 0 && !input.is_empty() && phase.is_live() {
             let (table, limits) = (&mut self.table, &self.config.limits);
+            let has_own_buffer = inbound.is_some();
             let event = match &mut inbound {
                 None => match whole_frame(&mut input, role, limits) {
                     Ok(Some(event)) => Ok(event),
@@ -134,9 +135,15 @@ impl<A: App> Core<A> {
                 Ok(Incoming::Message(message)) if phase == Phase::Open => {
                     // A client's are told one by one: only what is masked is plain.
                     let part = if role == Role::Server { share } else { 1 };
+                    if has_own_buffer {
+                        self.table.handover = Handover::offer(message.as_bytes());
+                    }
                     let left = self.messages(key, Some(message), input, part, arena);
                     let from = input.len() - left.len;
                     (input, share) = (&mut input[from..], share - part + left.share);
+                    if let Some(half) = &mut inbound {
+                        self.table.hand_over(half);
+                    }
                 }
                 Ok(event) => {
                     share -= 1;

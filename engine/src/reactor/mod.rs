@@ -24,6 +24,7 @@ mod deadlines;
 mod dispatch;
 mod drain;
 mod flush;
+mod handover;
 mod input;
 mod mailbox;
 mod masking;

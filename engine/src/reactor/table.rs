@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     counters::Counters,
     deadlines::Deadlines,
+    handover::Handover,
     masking::MaskingKeys,
     output::{COMMON_LEN_MAX, Output, Outputs},
 };
@@ -42,6 +43,8 @@ pub(crate) struct Table<T> {
     pub(super) waiting: VecDeque<(Key, Arc<Route>)>,
     /// What connections have to say at the end of the turn.
     pub(super) outputs: Outputs,
+    /// The message that is being handed on, if its buffer may be.
+    pub(super) handover: Handover,
     /// What else to ask of the driver, in order, before the output.
     pub(super) ops: Vec<(Op, Key)>,
     /// Connections that ended, whose `on_close` is due.
@@ -83,6 +86,7 @@ impl<T: Default> Table<T> {
             masking_keys: MaskingKeys::default(),
             waiting: VecDeque::new(),
             outputs: Outputs::default(),
+            handover: Handover::default(),
             ops: Vec::new(),
             ended: Vec::new(),
             unopened: Vec::new(),
@@ -154,6 +158,20 @@ impl<T> Table<T> {
     pub(super) fn release_inbound(&mut self, key: Key) {
         let inbound = self.connections.get_mut(key).and_then(|conn| conn.inbound.take());
         inbound.into_iter().for_each(|inbound| self.give_back_inbound(inbound));
+    }
+
+    /// Ends the handing on of the message that `inbound` holds: if it was promised to a connection, that
+    /// gets the buffer.
+    pub(super) fn hand_over(&mut self, inbound: &mut Inbound) {
+        let Handover::Promised { to, opcode } = std::mem::take(&mut self.handover) else { return };
+        let (lease, from) = inbound.take_frame(opcode);
+        let frame = Piece::Owned { lease, from };
+        let outbox = self.connections.get_mut(to).and_then(|conn| conn.outbox.as_mut());
+        let unclaimed = match outbox {
+            Some(outbox) => outbox.fulfil(frame).err(),
+            None => Some(frame),
+        };
+        unclaimed.into_iter().for_each(|frame| frame.release(&mut self.pool));
     }
 
     /// Keeps raw bytes behind those that wait.
@@ -241,7 +259,11 @@ impl<T> Turn<'_, T> {
             Sent::Queued => {}
             refused => return refused,
         }
-        match self.enqueue(key, &header, payload, mask) {
+        let queued = match mask {
+            None if self.table.handover.promise(payload, key, opcode) => self.promise(key, len),
+            _ => self.enqueue(key, &header, payload, mask),
+        };
+        match queued {
             Ok(()) => self.sent(key, len),
             Err(Exhausted) => self.out_of_memory(key),
         }
@@ -501,6 +523,14 @@ impl<T> Turn<'_, T> {
             return Ok(());
         }
         uncork(conn, key, outputs, self.arena, pool)?.push(header, payload, mask, pool)
+    }
+
+    /// Keeps a place in the connection's output for the frame that is being handed on.
+    fn promise(&mut self, key: Key, len: usize) -> Result<(), Exhausted> {
+        let Table { connections, outputs, pool, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return Ok(()) };
+        uncork(conn, key, outputs, self.arena, pool)?.promise(len);
+        Ok(())
     }
 
     /// The same for a frame that others share: a short one joins the connection's other output.
