@@ -75,7 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("driver", &["pool"]),
     ("driver/payload", &["pool", "driver"]),
     ("driver/route", &[]),
-    ("driver/socket", &["driver/route"]),
+    ("driver/socket", &["pool", "driver/route"]),
     ("driver/descriptor_table", &[]),
     ("driver/epoll", &["pool", "driver", "driver/route", "driver/socket"]),
     ("driver/uring", &["pool", "driver", "driver/route", "driver/socket"]),

@@ -22,6 +22,8 @@ pub(crate) struct Inbound {
     assembler: Assembler,
     /// The message so far, behind room for the header of the frame it may leave in.
     message: Lease,
+    /// How much of it there was when it was lent out to receive more.
+    lent_at: usize,
     begun_at: Option<Tick>,
     /// Raw bytes that have not been looked at: a request head that is still arriving, or frames
     /// that came after the connection had had its share of the turn.
@@ -106,6 +108,7 @@ impl Inbound {
             decoder: Decoder::new(receiver, Rsv::NONE),
             assembler: Assembler::default(),
             message: Lease::default(),
+            lent_at: 0,
             begun_at: None,
             spill: Spill::default(),
             scanner: head_scanner(receiver),
@@ -140,16 +143,71 @@ impl Inbound {
                         None => self.assembler.push(bytes, message)?,
                     }
                     if last && self.assembler.completes() {
-                        let message = self.message.bytes().get(ROOM_LEN..).unwrap_or_default();
-                        return Ok(self.assembler.finish(message)?);
+                        return self.finish().map_err(Refusal::Protocol);
                     }
                     if last {
-                        self.assembler.finish(&[])?;
+                        self.finish()?;
                     }
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The frame ends, and with it perhaps a message.
+    fn finish(&mut self) -> Result<Option<Incoming<'_>>, ProtocolError> {
+        self.assembler.finish(self.message.bytes().get(ROOM_LEN..).unwrap_or_default())
+    }
+
+    /// How many bytes of the message's current frame are still to come: they, and nothing else, may be
+    /// received straight into the message.
+    pub(crate) fn remaining_len(&self) -> usize {
+        match self.assembler.is_control() {
+            true => 0,
+            false => usize::try_from(self.decoder.remaining().0).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Lends the message out, to receive more of it into: the buffer, and for how many bytes there is
+    /// room, which are `len_max` at most. Until [`poll_filled`](Self::poll_filled) has it back, nothing
+    /// else may be received.
+    pub(crate) fn lend_message(
+        &mut self,
+        len_max: usize,
+        pool: &mut BufferPool,
+    ) -> Result<(Lease, usize), Exhausted> {
+        let len = self.remaining_len().min(len_max);
+        self.make_room(len, pool)?;
+        self.lent_at = self.message.bytes().len();
+        Ok((std::mem::take(&mut self.message), len))
+    }
+
+    /// How many bytes more of the message `lease` has brought, which was lent out.
+    pub(crate) fn filled_len(&self, lease: &Lease) -> usize {
+        lease.bytes().len() - self.lent_at
+    }
+
+    /// Takes the message back, with more of it, and says whether it is complete: as
+    /// [`poll`](Self::poll) would of those bytes.
+    pub(crate) fn poll_filled(&mut self, lease: Lease) -> Result<Option<Incoming<'_>>, Refusal> {
+        self.message = lease;
+        let bytes = &mut self.message.bytes_mut()[self.lent_at..];
+        let (_, key) = self.decoder.remaining();
+        if let Some(key) = key {
+            key.apply(bytes, 0);
+        }
+        self.assembler.pushed(bytes)?;
+        match !bytes.is_empty() && self.decoder.pass(bytes.len()) {
+            true => Ok(self.finish()?),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes the message back, and the bytes that it has got meanwhile off it, as they came.
+    pub(crate) fn take_filled(&mut self, mut lease: Lease) -> Vec<u8> {
+        let filled = lease.bytes_mut().split_off(self.lent_at);
+        self.message = lease;
+        filled
     }
 
     /// Makes room for the next `len` bytes of the message.

@@ -24,6 +24,11 @@
 //! * **Receiving** begins with `Attach` or `Connected` and goes on until [`Op::Pause`]; [`Op::Resume`] lets it go
 //!   on. After `Pause` was submitted no `Received` arrives for the token until `Resume` is, though
 //!   `Failed` may. `Finished` and `Failed` end receiving, each at most once.
+//! * **Receiving by request**, straight to where the bytes are needed: after [`Op::Ask`] the driver says
+//!   `Readable` where it would have received. The reactor answers before the next `wait`, with
+//!   [`Op::ReceiveInto`], whose buffer comes back in `Filled` before anything else is received, or with
+//!   [`Op::Receive`], which ends the requests. After `Pause` was submitted no `Readable` arrives until
+//!   `Resume` is, though `Filled` may. What was on its way when `Ask` was submitted arrives as ever.
 //! * **Sending.** At most one `Send` per token is submitted in a flush, and none while the fate of an
 //!   acknowledged one is unknown. One whose bytes all left is silent, unless it asked for an
 //!   acknowledgement, as one with an owned buffer always does; one that the socket would not take
@@ -33,8 +38,8 @@
 //!   before `wait` is told; where the reactor flushes after each completion, `Unsent` comes before all
 //!   others, and no flush happens between several of them. A stretch of the arena is sent once, to one
 //!   token, unless it is sent as common to many.
-//! * **Buffers come back.** A driver returns each owned buffer: in `Sent`, or in `Unsent` even if the
-//!   send failed or the socket is closing, before `Closed` at the latest.
+//! * **Buffers come back.** A driver returns each owned buffer: in `Filled`, in `Sent`, or in `Unsent` even
+//!   if the send failed or the socket is closing, before `Closed` at the latest.
 //! * **Order.** Completions for one token arrive in the order in which things happened to its socket.
 //!   Between tokens there is no order.
 //! * **Memory.** Corked bytes live in the driver's [`Arena`] and stay valid until the driver has seen
@@ -80,6 +85,10 @@ pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 
 /// The most bytes one [`Completion::Received`] lends.
 pub(crate) const RECEIVE_LEN_MAX: usize = 64 * 1024;
+
+/// The most bytes one [`Op::ReceiveInto`] asks for: few enough to be in the cache still when they are
+/// looked at.
+pub(crate) const RECEIVE_INTO_LEN_MAX: usize = 256 * 1024;
 
 /// What a driver is made with; each has a use for most of it.
 #[derive(Clone, Debug)]
@@ -173,6 +182,13 @@ pub(crate) enum Op {
     Pause,
     /// Goes on receiving.
     Resume,
+    /// Receives by request from now on: says `Readable` first. Says nothing new of one that does.
+    Ask,
+    /// Answers `Readable`: receives at most `len` bytes to the end of `lease`, which has room for them.
+    /// [`RECEIVE_INTO_LEN_MAX`] at most.
+    ReceiveInto { lease: Lease, len: usize },
+    /// Answers `Readable`: receives unasked again from now on.
+    Receive,
     /// Sends `payload`. With `acknowledge`, a send that left whole answers `Sent`.
     Send { payload: Payload, acknowledge: bool },
     /// Says that no more output follows: the peer sees the end of the stream (FIN), and we go on
@@ -209,6 +225,10 @@ pub(crate) enum Completion<'a> {
     Connected { token: Token },
     /// Bytes from the peer, lent, in the order of the stream. Never empty.
     Received { token: Token, bytes: &'a mut [u8] },
+    /// There is something to receive, or the peer is gone, for a socket that receives by request.
+    Readable { token: Token },
+    /// The buffer of an `Op::ReceiveInto` comes back, with what there was to receive; perhaps nothing.
+    Filled { token: Token, lease: Lease },
     /// The peer will send no more (FIN).
     Finished { token: Token },
     /// An acknowledged send left whole; an owned buffer comes back.

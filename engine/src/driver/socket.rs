@@ -18,6 +18,7 @@ use rustix::{
 };
 
 use super::{Route, Target};
+use crate::pool::Lease;
 
 /// A non-blocking socket that can [`connect`] along `route`, with its options set and bound to its
 /// source, if there is one.
@@ -115,8 +116,33 @@ pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<usize, Errn
     }
 }
 
+/// Reads as [`receive`], at most `len` bytes, to the end of `lease`.
+///
+/// # Panics
+///
+/// If it has no room for as many.
+pub(crate) fn receive_into(
+    socket: impl AsFd,
+    lease: &mut Lease,
+    len: usize,
+) -> Result<usize, Errno> {
+    let socket = socket.as_fd();
+    loop {
+        match recv(socket, lease.room(len), RecvFlags::DONTWAIT) {
+            Ok(((written, _), _)) => {
+                let len = written.len();
+                // SAFETY: so many bytes at the beginning of the room have been written.
+                unsafe { lease.fill(len) };
+                return Ok(len);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Sends what the socket takes of `bytes`, perhaps nothing: the return value is how much.
-#[inline]
+#[inline(always)] // into the one place that sends
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
     let socket = socket.as_fd();
     loop {

@@ -1,5 +1,7 @@
 //! Buffers for bytes that have to outlive a turn.
 
+use std::mem::MaybeUninit;
+
 /// Lends buffers by size class and takes them back, so that a warm reactor allocates nothing.
 ///
 /// Two bounds hold: what it keeps for reuse (`kept_max`), and what it has lent in all (`lent_max`). What
@@ -72,7 +74,8 @@ impl BufferPool {
     }
 
     /// The same, for a buffer that is to hold `expected_len` bytes in the end, if what the peer says
-    /// is true. Who has sent an eighth of a message is believed to send the rest.
+    /// is true. Who has sent a 32nd of a message is believed to send the rest: of the longest that are
+    /// received straight into place (see `Op::ReceiveInto`), the first 64 KiB are enough for 2 MiB.
     pub(crate) fn reserve_towards(
         &mut self,
         lease: &mut Lease,
@@ -84,7 +87,7 @@ impl BufferPool {
         if needed <= capacity {
             return Ok(());
         }
-        let believed = expected_len.min(needed.saturating_mul(8));
+        let believed = expected_len.min(needed.saturating_mul(32));
         let wanted = needed.max(capacity * 2).max(believed);
         let mut larger = self.lend(wanted).or_else(|_| self.lend(needed))?;
         larger.bytes.extend_from_slice(&lease.bytes);
@@ -143,6 +146,25 @@ impl Lease {
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Room behind what has been written, `len` bytes of it.
+    ///
+    /// # Panics
+    ///
+    /// If there is less.
+    pub(crate) fn room(&mut self, len: usize) -> &mut [MaybeUninit<u8>] {
+        &mut self.bytes.spare_capacity_mut()[..len]
+    }
+
+    /// Counts the next `len` bytes as written.
+    ///
+    /// # Safety
+    ///
+    /// They have been written, to [`room`](Self::room).
+    pub(crate) unsafe fn fill(&mut self, len: usize) {
+        // SAFETY: the caller wrote them, and there is room for them.
+        unsafe { self.bytes.set_len(self.bytes.len() + len) }
     }
 
     /// The buffer itself. Growing it past its capacity is the pool's business (`reserve`).
@@ -204,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_is_believed_when_an_eighth_is_kept() {
+    fn a_promise_is_believed_when_a_32nd_is_kept() {
         let mut pool = BufferPool::new(1 << 20, 1 << 30);
         let mut lease = Lease::default();
         pool.reserve_towards(&mut lease, 1000, usize::MAX).unwrap();
-        assert_eq!(lease.bytes.capacity(), 8192, "eight times as much as there is");
+        assert_eq!(lease.bytes.capacity(), 32_768, "32 times as much as there is");
         pool.give_back(lease);
         let mut lease = Lease::default();
-        pool.reserve_towards(&mut lease, 32 << 10, 200 << 10).unwrap();
+        pool.reserve_towards(&mut lease, 7 << 10, 200 << 10).unwrap();
         assert_eq!(lease.bytes.capacity(), 256 << 10, "all of it");
         pool.give_back(lease);
         let mut scarce = BufferPool::new(0, 4096);

@@ -157,9 +157,7 @@ impl Assembler {
         if let Frame::Control(_) = self.frame.expect(NOT_STARTED) {
             return self.control.push(payload);
         }
-        if self.begun.is_some_and(Begun::is_plain_text) {
-            self.utf8.push(payload)?;
-        }
+        self.pushed(payload)?;
         simd::append(message, payload);
         Ok(())
     }
@@ -177,8 +175,13 @@ impl Assembler {
         }
         let from = message.len();
         key.append(message, payload);
+        self.pushed(&message[from..])
+    }
+
+    /// As [`push`](Self::push), for data that lies in the message already.
+    pub(crate) fn pushed(&mut self, payload: &[u8]) -> Result<(), ProtocolError> {
         match self.begun.is_some_and(Begun::is_plain_text) {
-            true => self.utf8.push(&message[from..]),
+            true => self.utf8.push(payload),
             false => Ok(()),
         }
     }

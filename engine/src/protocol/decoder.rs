@@ -115,15 +115,38 @@ impl Decoder {
                 let len = usize::try_from(*remaining).unwrap_or(usize::MAX).min(input.len());
                 let bytes = input.split_off_mut(..len).expect("no longer than the input");
                 let key = *mask;
-                *mask = key.map(|key| key.rotated(len));
-                *remaining -= len as u64;
-                let last = *remaining == 0;
-                if last {
-                    self.state = State::BETWEEN_FRAMES;
-                }
+                let last = self.pass(len);
                 Ok(Some(MaskedEvent::Payload { bytes, key, last }))
             }
         }
+    }
+
+    /// How many bytes of a payload are still to come, and what the next is masked with. None between
+    /// frames, and in a header.
+    pub(crate) fn remaining(&self) -> (u64, Option<MaskingKey>) {
+        match self.state {
+            State::Header { .. } => (0, None),
+            State::Payload { remaining, mask } => (remaining, mask),
+        }
+    }
+
+    /// Passes over `len` bytes of the payload, which somebody else takes care of, and says whether the
+    /// frame ends with them.
+    ///
+    /// # Panics
+    ///
+    /// If fewer are still to come.
+    pub(crate) fn pass(&mut self, len: usize) -> bool {
+        let State::Payload { remaining, mask } = &mut self.state else {
+            panic!("no payload to pass over");
+        };
+        *mask = mask.map(|key| key.rotated(len));
+        *remaining = remaining.checked_sub(len as u64).expect("no more than is to come");
+        let is_last = *remaining == 0;
+        if is_last {
+            self.state = State::BETWEEN_FRAMES;
+        }
+        is_last
     }
 
     /// Whether the last frame is complete and no byte of the next has come.

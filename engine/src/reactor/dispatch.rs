@@ -62,6 +62,8 @@ impl<A: App> Core<A> {
             }
             Completion::Closed { token } => self.remove(token),
             Completion::Connected { token } => self.connected(token, arena),
+            Completion::Readable { token } => self.readable(token),
+            Completion::Filled { token, lease } => self.filled(token, lease, arena),
         }
         self.settle(arena);
     }

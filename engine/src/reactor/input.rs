@@ -1,10 +1,10 @@
 //! Received bytes, to frames, to callbacks: up to the connection's share of a turn.
 
-use super::{App, AppEvent, Core, Panicked, Turn, handover::Handover, net};
+use super::{App, AppEvent, Core, Panicked, Table, Turn, handover::Handover, net};
 use crate::{
     conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
-    driver::Op,
-    pool::{Arena, Key},
+    driver::{Op, RECEIVE_INTO_LEN_MAX},
+    pool::{Arena, Exhausted, Key, Lease},
     protocol::{CloseCode, Incoming, Message, Opcode, Role, handshake::Response, plain_message},
 };
 
@@ -37,7 +37,7 @@ impl<A: App> Core<A> {
             }
             Phase::Open | Phase::CloseSent(_) => {
                 let inbound = conn.inbound.take();
-                let left_len = self.frames(key, inbound, bytes, share, arena);
+                let left_len = self.frames(key, inbound, None, bytes, share, arena);
                 if left_len > 0 {
                     self.put_off(key, &bytes[bytes.len() - left_len..], arena);
                 }
@@ -51,7 +51,7 @@ impl<A: App> Core<A> {
     pub(super) fn begin(&mut self, key: Key, input: &mut [u8], arena: &mut Arena) {
         // Where its request was gathered is empty by now, and `on_open` may have closed it.
         self.table.release_inbound(key);
-        let left_len = self.frames(key, None, input, self.config.turn_frames_max, arena);
+        let left_len = self.frames(key, None, None, input, self.config.turn_frames_max, arena);
         if left_len > 0 {
             self.put_off(key, &input[input.len() - left_len..], arena);
         }
@@ -75,7 +75,7 @@ impl<A: App> Core<A> {
         let mut spill = self.table.take_spill(key);
         let inbound = self.table.take_inbound(key);
         let share = self.config.turn_frames_max;
-        let left_len = self.frames(key, inbound, spill.bytes_mut(), share, arena);
+        let left_len = self.frames(key, inbound, None, spill.bytes_mut(), share, arena);
         if left_len > 0 {
             spill.advance(spill.bytes().len() - left_len);
             self.table.put_back_spill(key, spill);
@@ -102,18 +102,56 @@ impl<A: App> Core<A> {
         }
     }
 
+    /// A connection that receives by request has something to receive: the middle of a long message
+    /// goes straight to where the message grows.
+    pub(super) fn readable(&mut self, key: Key) {
+        let Table { connections, pool, ops, .. } = &mut self.table;
+        let conn = connections.get_mut(key).filter(|conn| conn.phase.is_live());
+        let inbound = conn.and_then(|conn| conn.inbound.as_mut());
+        let op = match inbound.filter(|half| half.remaining_len() > 0) {
+            Some(half) => match half.lend_message(RECEIVE_INTO_LEN_MAX, pool) {
+                Ok((lease, len)) => Op::ReceiveInto { lease, len },
+                Err(Exhausted) => Op::Receive, // and what it brings is refused
+            },
+            None => Op::Receive,
+        };
+        ops.push((op, key));
+    }
+
+    /// More of a long message has arrived where it grows.
+    pub(super) fn filled(&mut self, key: Key, lease: Lease, arena: &mut Arena) {
+        // As long as the connection is live it waits for the rest of the message.
+        let inbound = if self.is_live(key) { self.table.take_inbound(key) } else { None };
+        let Some(mut inbound) = inbound else { return self.table.pool.give_back(lease) };
+        let filled_len = inbound.filled_len(&lease);
+        if filled_len > 0 {
+            self.table.counters.bytes_in.add(filled_len as u64);
+            self.table.hear(key, arena);
+        }
+        if self.is_paused(key) {
+            let filled = inbound.take_filled(lease);
+            self.table.put_back_inbound(key, inbound);
+            return self.spill(key, &filled, arena);
+        }
+        let share = self.config.turn_frames_max;
+        self.frames(key, Some(inbound), Some(lease), &mut [], share, arena);
+    }
+
     /// Handles the frames in `input`, as many as are left of the connection's `share` of the turn, and
-    /// returns how many bytes are left of them. `inbound` is what it has half received.
+    /// returns how many bytes are left of them. `inbound` is what it has half received, and `filled` its
+    /// message, if it was lent out and comes before `input`.
     fn frames(
         &mut self,
         key: Key,
         mut inbound: Option<Box<Inbound>>,
+        mut filled: Option<Lease>,
         mut input: &mut [u8],
         mut share: usize,
         arena: &mut Arena,
     ) -> usize {
         let (role, mut phase) = (self.role_of(key), self.phase_of(key));
-        while share > 0 && !input.is_empty() && phase.is_live() {
+        let was_asked = filled.is_some();
+        while share > 0 && (filled.is_some() || !input.is_empty()) && phase.is_live() {
             let (table, limits) = (&mut self.table, &self.config.limits);
             let has_own_buffer = inbound.is_some();
             let event = match &mut inbound {
@@ -125,11 +163,17 @@ impl<A: App> Core<A> {
                     }
                     Err(error) => Err(Refusal::Protocol(error)),
                 },
-                Some(half) => match half.poll(&mut input, table.now, limits, &mut table.pool) {
-                    Ok(Some(event)) => Ok(event),
-                    Ok(None) => break,
-                    Err(refusal) => Err(refusal),
-                },
+                Some(half) => {
+                    let event = match filled.take() {
+                        Some(lease) => half.poll_filled(lease),
+                        None => half.poll(&mut input, table.now, limits, &mut table.pool),
+                    };
+                    match event {
+                        Ok(Some(event)) => Ok(event),
+                        Ok(None) => break,
+                        Err(refusal) => Err(refusal),
+                    }
+                }
             };
             match event {
                 Ok(Incoming::Message(message)) if phase == Phase::Open => {
@@ -157,6 +201,9 @@ impl<A: App> Core<A> {
             phase = self.phase_of(key);
         }
         if let Some(inbound) = inbound {
+            if phase.is_live() && !was_asked && inbound.remaining_len() >= ASK_LEN_MIN {
+                self.table.ops.push((Op::Ask, key));
+            }
             self.table.put_back_inbound(key, inbound);
             if phase.is_live()
                 && let Some(timeout) = self.config.timeouts.message
@@ -242,6 +289,10 @@ impl<A: App> Core<A> {
         self.table.ops.push((Op::Pause, key));
     }
 
+    fn is_paused(&self, key: Key) -> bool {
+        self.table.connections.get(key).is_some_and(|conn| conn.flags.has(Flags::PAUSED))
+    }
+
     /// Fails a connection whose input cannot be taken in.
     fn refuse(&mut self, key: Key, refusal: Refusal, arena: &mut Arena) {
         if !self.is_live(key) {
@@ -267,6 +318,9 @@ impl<A: App> Core<A> {
         }
     }
 }
+
+/// Payloads of which at least so much is still to come are received straight into their message.
+const ASK_LEN_MIN: usize = 64 * 1024;
 
 /// What is left when messages have been handed on: so many bytes of the input, and so many frames of
 /// the connection's share of the turn.

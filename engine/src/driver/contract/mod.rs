@@ -73,6 +73,10 @@ macro_rules! contract_tests {
             pauses_from_the_first_byte,
             finishes_behind_the_bytes_held_by_a_pause,
             pauses_and_resumes_in_one_turn,
+            receives_straight_into_a_buffer,
+            receives_by_request_after_a_pause,
+            finishes_behind_what_was_requested,
+            hands_back_the_buffer_of_a_closed_socket,
             finishes_once_and_still_sends,
             shuts_down_and_still_receives,
             fails_once_on_a_reset,
@@ -515,6 +519,93 @@ pub(crate) fn pauses_and_resumes_in_one_turn<D: Driver>(make: impl Make<D>) {
 }
 
 // ---- Scenes: ends ----
+
+pub(crate) fn receives_straight_into_a_buffer<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let (mut peer, token) = stage.connect();
+        peer.write_all(b"unasked").unwrap();
+        assert_eq!(stage.receive(token, 7), b"unasked");
+        stage.submit(Op::Ask, token);
+        stage.submit(Op::Ask, token);
+        let expected = pattern(1 << 20, 7);
+        let sent = expected.clone();
+        let peer = thread::spawn(move || {
+            peer.write_all(&sent).unwrap();
+            peer
+        });
+        let mut lease = Lease::detached(Vec::with_capacity(10 + expected.len()));
+        lease.bytes_mut().extend(b"it is kept");
+        let whole_len = 10 + expected.len();
+        while lease.bytes().len() < whole_len {
+            let left = whole_len - lease.bytes().len();
+            lease = stage.receive_into(token, lease, left.min(100_000));
+        }
+        assert_eq!(&lease.bytes()[..10], b"it is kept");
+        assert_eq!(&lease.bytes()[10..], expected);
+        let mut peer = join(peer);
+        peer.write_all(b"unasked again").unwrap();
+        stage.readable(token);
+        stage.submit(Op::Receive, token);
+        assert_eq!(stage.receive(token, 13), b"unasked again");
+        stage.close(token);
+    });
+}
+
+pub(crate) fn receives_by_request_after_a_pause<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let (mut peer, token) = stage.connect();
+        stage.submit(Op::Ask, token);
+        stage.submit(Op::Pause, token);
+        peer.write_all(b"in good time").unwrap();
+        stage.quiet("nothing is asked while it is paused");
+        stage.submit(Op::Resume, token);
+        let lease = Lease::detached(Vec::with_capacity(100));
+        let lease = stage.receive_into(token, lease, 7);
+        assert_eq!(lease.bytes(), b"in good");
+        stage.readable(token);
+        stage.submit(Op::Receive, token);
+        assert_eq!(stage.receive(token, 5), b" time");
+        stage.close(token);
+    });
+}
+
+pub(crate) fn finishes_behind_what_was_requested<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        let (mut peer, token) = stage.connect();
+        stage.submit(Op::Ask, token);
+        peer.write_all(b"the last words").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut lease = Lease::detached(Vec::with_capacity(100));
+        while lease.bytes().len() < 14 {
+            lease = stage.receive_into(token, lease, 20);
+        }
+        assert_eq!(lease.bytes(), b"the last words");
+        // Whether it takes another request depends on what the kernel said when.
+        stage.until("`Finished`", |stage, event| match event {
+            Event::Finished(_) => Some(()),
+            Event::Readable(_) => {
+                stage.submit(Op::Receive, token);
+                None
+            }
+            other => panic!("{other:?}"),
+        });
+        stage.close(token);
+    });
+}
+
+pub(crate) fn hands_back_the_buffer_of_a_closed_socket<D: Driver>(make: impl Make<D>) {
+    on_stage(make, |stage| {
+        for op in [Op::Close, Op::Abort] {
+            let (mut peer, token) = stage.connect();
+            stage.submit(Op::Ask, token);
+            peer.write_all(b"never looked at").unwrap();
+            stage.readable(token);
+            let lease = Lease::detached(Vec::with_capacity(100));
+            stage.submit(Op::ReceiveInto { lease, len: 100 }, token);
+            stage.end(op, token); // `Closed` comes behind `Filled`, says the witness
+        }
+    });
+}
 
 pub(crate) fn finishes_once_and_still_sends<D: Driver>(make: impl Make<D>) {
     on_stage(make, |stage| {

@@ -228,6 +228,24 @@ impl<D: Driver> Stage<D> {
         received
     }
 
+    /// There is something to receive by request.
+    pub(super) fn readable(&mut self, token: Token) {
+        self.until("`Readable`", |_, event| match event {
+            Event::Readable(readable) if readable == token => Some(()),
+            other => panic!("{other:?}"),
+        });
+    }
+
+    /// Receives by request, at most `len` bytes.
+    pub(super) fn receive_into(&mut self, token: Token, lease: Lease, len: usize) -> Lease {
+        self.readable(token);
+        self.submit(Op::ReceiveInto { lease, len }, token);
+        self.until("`Filled`", |_, event| match event {
+            Event::Filled(filled, lease) if filled == token => Some(lease),
+            other => panic!("{other:?}"),
+        })
+    }
+
     pub(super) fn finished(&mut self, token: Token) {
         self.until("`Finished`", |_, event| match event {
             Event::Finished(finished) if finished == token => Some(()),
@@ -351,6 +369,7 @@ impl<D: Driver> Stage<D> {
                 }
                 Event::AcceptFailed(listener, _) => self.driver.accept(listener),
                 Event::Connected(_) => {}
+                Event::Readable(_) | Event::Filled(..) => unreachable!("nothing is requested"),
                 Event::Received(token, bytes) => echo.say(token, &bytes),
                 Event::Finished(token) => echo.finish(token),
                 Event::Sent(..) => {}

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt, io, net::SocketAddr};
 
 use super::super::{Completion, Op, Payload, RECEIVE_LEN_MAX, Socket, Token};
+use crate::pool::Lease;
 
 /// A completion to keep.
 pub(crate) enum Event {
@@ -10,6 +11,8 @@ pub(crate) enum Event {
     AcceptFailed(usize, io::Error),
     Connected(Token),
     Received(Token, Vec<u8>),
+    Readable(Token),
+    Filled(Token, Lease),
     Finished(Token),
     Sent(Token, Option<Vec<u8>>),
     Unsent(Token, Payload),
@@ -24,6 +27,8 @@ impl Event {
             Self::Accepted { .. } | Self::AcceptFailed(..) => None,
             Self::Connected(token)
             | Self::Received(token, _)
+            | Self::Readable(token)
+            | Self::Filled(token, _)
             | Self::Finished(token)
             | Self::Sent(token, _)
             | Self::Unsent(token, _)
@@ -43,6 +48,8 @@ impl From<Completion<'_>> for Event {
             Completion::AcceptFailed { listener, error } => Self::AcceptFailed(listener, error),
             Completion::Connected { token } => Self::Connected(token),
             Completion::Received { token, bytes } => Self::Received(token, bytes.to_vec()),
+            Completion::Readable { token } => Self::Readable(token),
+            Completion::Filled { token, lease } => Self::Filled(token, lease),
             Completion::Finished { token } => Self::Finished(token),
             Completion::Sent { token, lease } => {
                 Self::Sent(token, lease.map(|lease| lease.bytes().to_vec()))
@@ -65,6 +72,10 @@ impl fmt::Debug for Event {
             Self::AcceptFailed(listener, error) => write!(f, "AcceptFailed {listener} {error}"),
             Self::Connected(token) => write!(f, "Connected {token:?}"),
             Self::Received(token, bytes) => write!(f, "Received {token:?} {} B", bytes.len()),
+            Self::Readable(token) => write!(f, "Readable {token:?}"),
+            Self::Filled(token, lease) => {
+                write!(f, "Filled {token:?} {} B", lease.bytes().len())
+            }
             Self::Finished(token) => write!(f, "Finished {token:?}"),
             Self::Sent(token, _) => write!(f, "Sent {token:?}"),
             Self::Unsent(token, rest) => write!(f, "Unsent {token:?} {} B", visible(rest).len()),
@@ -86,6 +97,9 @@ pub(super) struct Witness {
 struct Tenant {
     connecting: bool,
     paused: bool,
+    asking: bool,
+    asked: bool,
+    filling: bool,
     blocked: bool,
     finished: bool,
     failed: bool,
@@ -116,6 +130,15 @@ impl Witness {
         match op {
             Op::Pause => tenant.paused = true,
             Op::Resume => tenant.paused = false,
+            Op::Ask => tenant.asking = true,
+            Op::Receive => {
+                assert!(std::mem::take(&mut tenant.asked), "{op:?} answers nothing");
+                tenant.asking = false;
+            }
+            Op::ReceiveInto { .. } => {
+                assert!(std::mem::take(&mut tenant.asked), "{op:?} answers nothing");
+                tenant.filling = true;
+            }
             Op::Close | Op::Abort => tenant.closing = true,
             Op::Attach(_) | Op::Connect(_) => {}
             Op::Send { .. } | Op::Shutdown => assert!(!tenant.connecting, "{op:?} too early"),
@@ -136,9 +159,22 @@ impl Witness {
                     && bytes.len() <= RECEIVE_LEN_MAX
                     && !tenant.paused
                     && !tenant.finished
+                    && !tenant.asked
+                    && !tenant.filling
                     && is_open
             }
-            Event::Finished(_) => !std::mem::replace(&mut tenant.finished, true) && is_open,
+            Event::Readable(_) => {
+                tenant.asking
+                    && !tenant.paused
+                    && !tenant.finished
+                    && !std::mem::replace(&mut tenant.asked, true)
+                    && !tenant.filling
+                    && is_open
+            }
+            Event::Filled(..) => std::mem::take(&mut tenant.filling),
+            Event::Finished(_) => {
+                !std::mem::replace(&mut tenant.finished, true) && !tenant.filling && is_open
+            }
             // A buffer comes back whatever became of the socket.
             Event::Sent(..) => true,
             Event::Unsent(_, rest) => {
@@ -148,7 +184,7 @@ impl Witness {
             }
             Event::Writable(_) => std::mem::replace(&mut tenant.blocked, false) && is_open,
             Event::Failed(..) => !std::mem::replace(&mut tenant.failed, true),
-            Event::Closed(_) => tenant.closing,
+            Event::Closed(_) => tenant.closing && !tenant.filling,
             Event::Accepted { .. } | Event::AcceptFailed(..) => true,
         };
         assert!(is_lawful, "{event:?} is against the contract: {tenant:?}");

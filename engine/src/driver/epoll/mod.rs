@@ -48,7 +48,7 @@ use super::{
     ACCEPTS_PER_TURN, Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Route, Settings,
     Socket, Token, Waker, socket,
 };
-use crate::pool::{Arena, Key, Region};
+use crate::pool::{Arena, Key, Lease, Region};
 
 /// The driver for every Linux, and for containers that forbid io_uring.
 pub(crate) struct Epoll {
@@ -138,6 +138,9 @@ impl Driver for Epoll {
             Op::Connect(route) => self.connect(token, &route),
             Op::Pause => self.pause(token),
             Op::Resume => self.resume(token),
+            Op::Ask => self.ask(token),
+            Op::ReceiveInto { lease, len } => self.receive_into(token, lease, len),
+            Op::Receive => self.receive(token),
             Op::Shutdown => self.shut_down(token),
             Op::Close => self.close(token, false),
             Op::Abort => self.close(token, true),
@@ -278,6 +281,34 @@ impl Epoll {
     fn resume(&mut self, token: Token) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
         place.clear(Place::PAUSED);
+        if place.has(Place::READABLE) {
+            enqueue(&mut self.queue, place, token);
+        }
+    }
+
+    #[inline(never)]
+    fn receive_into(&mut self, token: Token, mut lease: Lease, len: usize) {
+        let place = self.sockets.get_mut(token.index);
+        let received = match place.as_ref().and_then(|place| place.socket()) {
+            Some(socket) => socket::receive_into(socket, &mut lease, len),
+            None => Err(Errno::BADF),
+        };
+        match (received, place) {
+            (Ok(1..), Some(place)) => note_read(&mut self.queue, place, token, received == Ok(len)),
+            (received, _) => self.end_reading(token, received.err()),
+        }
+        self.pending.push_now(Completion::Filled { token, lease });
+    }
+
+    fn ask(&mut self, token: Token) {
+        if let Some(place) = self.sockets.get_mut(token.index) {
+            place.set(Place::ASKING);
+        }
+    }
+
+    fn receive(&mut self, token: Token) {
+        let Some(place) = self.sockets.get_mut(token.index) else { return };
+        place.clear(Place::ASKING);
         if place.has(Place::READABLE) {
             enqueue(&mut self.queue, place, token);
         }
@@ -468,7 +499,7 @@ impl Epoll {
             place.clear(Place::BLOCKED);
             self.pending.push(Completion::Writable { token });
         }
-        if place.has(Place::READABLE) && place.readable().is_some() {
+        if place.has(Place::READABLE) && place.is_heard() {
             enqueue(&mut self.queue, place, token);
         }
     }
@@ -516,11 +547,7 @@ impl Epoll {
             let bytes = self.buffer.slice_mut(0..self.buffer.len());
             match socket::receive(socket, bytes) {
                 Ok(len) if len > 0 => {
-                    if len == bytes.len() || place.has(Place::HANGING_UP) {
-                        enqueue(&mut self.queue, place, token);
-                    } else {
-                        place.clear(Place::READABLE);
-                    }
+                    note_read(&mut self.queue, place, token, len == bytes.len());
                     return Some((token, len));
                 }
                 result => self.end_reading(token, result.err()),
@@ -529,12 +556,14 @@ impl Epoll {
         None
     }
 
-    /// Lets a socket have its turn that is not to be read (any more).
+    /// Lets a socket have its turn that is not to be read (any more), or not unasked.
     #[cold]
     fn pass_over(&mut self, token: Token) {
         let Some(place) = self.sockets.get_mut(token.index) else { return };
         if place.socket().is_none() {
             self.pending.push(Completion::Closed { token }); // see `close`
+        } else if place.is_heard() {
+            self.pending.push_now(Completion::Readable { token });
         }
     }
 
@@ -657,6 +686,16 @@ fn note_input(event: &Event, place: &mut Place) {
         place.set(Place::READABLE | Place::HANGING_UP);
     } else if event.is_readable() {
         place.set(Place::READABLE);
+    }
+}
+
+/// Keeps what a read says that brought bytes: as many as there was room for, or fewer.
+#[inline]
+fn note_read(queue: &mut Vec<Token>, place: &mut Place, token: Token, is_full: bool) {
+    if is_full || place.has(Place::HANGING_UP) {
+        enqueue(queue, place, token);
+    } else {
+        place.clear(Place::READABLE);
     }
 }
 

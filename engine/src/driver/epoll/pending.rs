@@ -1,7 +1,8 @@
 //! What finished, or was refused, while the reactor was submitting, and waits to be taken.
 //!
 //! Until the next turn: told in this one, what comes of it might have more to send, and so on for as
-//! long as a peer reads as fast as we write. Refused sends alone are told at once.
+//! long as a peer reads as fast as we write. Told at once are refused sends, and what
+//! comes of receiving by request, while the bytes are in the cache.
 
 use std::collections::VecDeque;
 
@@ -27,7 +28,12 @@ impl Pending {
     /// Puts a refused send in front of everything, so that the reactor hears of it before it can
     /// come to send more for the same socket.
     pub(super) fn push_unsent(&mut self, token: Token, rest: Payload) {
-        self.queue.push_front(Completion::Unsent { token, rest });
+        self.push_now(Completion::Unsent { token, rest });
+    }
+
+    /// Puts `finished` in front of everything, in this turn.
+    pub(super) fn push_now(&mut self, finished: Finished) {
+        self.queue.push_front(finished);
         self.due += 1;
     }
 

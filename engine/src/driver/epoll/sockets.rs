@@ -11,7 +11,7 @@ pub(super) struct Sockets {
     places: Column<Place>,
 }
 
-/// A socket's descriptor (24 bits) and flags (8 bits).
+/// A socket's descriptor (23 bits) and flags (9 bits).
 ///
 /// A place without a descriptor is vacant, or, with [`Place::QUEUED`], waits to become so.
 #[derive(Clone, Copy)]
@@ -53,21 +53,26 @@ impl Drop for Sockets {
 
 impl Place {
     /// There may be bytes to read.
-    pub(super) const READABLE: u8 = 1;
+    pub(super) const READABLE: u16 = 1;
     /// The end of the stream, or an error, is behind those bytes: a short read is not the last.
-    pub(super) const HANGING_UP: u8 = 1 << 1;
+    pub(super) const HANGING_UP: u16 = 1 << 1;
     /// Its token is in the queue of sockets to read.
-    pub(super) const QUEUED: u8 = 1 << 2;
+    pub(super) const QUEUED: u16 = 1 << 2;
     /// Not to be read.
-    pub(super) const PAUSED: u8 = 1 << 3;
+    pub(super) const PAUSED: u16 = 1 << 3;
     /// It refused output, and `Writable` is owed.
-    pub(super) const BLOCKED: u8 = 1 << 4;
+    pub(super) const BLOCKED: u16 = 1 << 4;
     /// epoll watches it for output, too.
-    pub(super) const WATCHED_FOR_OUTPUT: u8 = 1 << 5;
+    pub(super) const WATCHED_FOR_OUTPUT: u16 = 1 << 5;
     /// `Finished` was said.
-    pub(super) const FINISHED: u8 = 1 << 6;
+    pub(super) const FINISHED: u16 = 1 << 6;
     /// `Failed` was said, or is about to be.
-    pub(super) const FAILED: u8 = 1 << 7;
+    pub(super) const FAILED: u16 = 1 << 7;
+    /// It is received from by request.
+    pub(super) const ASKING: u16 = 1 << 8;
+
+    /// Nothing is read from it (any more).
+    const DEAF: u16 = Self::PAUSED | Self::FINISHED | Self::FAILED;
 
     /// The socket that lives here.
     #[inline]
@@ -75,7 +80,7 @@ impl Place {
         let descriptor = self.0 & VACANT;
         // SAFETY: a place other than vacant owns the descriptor it holds: it came out of an
         // `OwnedFd` in `occupy` and goes back into one in `vacate`, which needs `&mut self` and
-        // thus the end of this borrow. It is no -1, as it has 24 bits.
+        // thus the end of this borrow. It is no -1, as it has 23 bits.
         (descriptor != VACANT).then(|| unsafe { BorrowedFd::borrow_raw(descriptor.cast_signed()) })
     }
 
@@ -85,10 +90,15 @@ impl Place {
         self.readable().is_some() && !self.has(Self::BLOCKED)
     }
 
-    /// The socket, if it is to be read.
+    /// The socket, if it is to be read unasked.
     #[inline]
     pub(super) fn readable(&self) -> Option<BorrowedFd<'_>> {
-        if self.has(Self::PAUSED | Self::FINISHED | Self::FAILED) { None } else { self.socket() }
+        if self.has(Self::DEAF | Self::ASKING) { None } else { self.socket() }
+    }
+
+    /// Whether a socket lives here that is to be read, unasked or not.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.has(Self::DEAF) && self.socket().is_some()
     }
 
     /// The socket, if it is to be sent to.
@@ -108,17 +118,17 @@ impl Place {
 
     /// Whether any of `flags` is set.
     #[inline]
-    pub(super) fn has(self, flags: u8) -> bool {
+    pub(super) fn has(self, flags: u16) -> bool {
         self.0 & u32::from(flags) << FLAGS_SHIFT != 0
     }
 
     #[inline]
-    pub(super) fn set(&mut self, flags: u8) {
+    pub(super) fn set(&mut self, flags: u16) {
         self.0 |= u32::from(flags) << FLAGS_SHIFT;
     }
 
     #[inline]
-    pub(super) fn clear(&mut self, flags: u8) {
+    pub(super) fn clear(&mut self, flags: u16) {
         self.0 &= !(u32::from(flags) << FLAGS_SHIFT);
     }
 }
@@ -126,7 +136,7 @@ impl Place {
 /// What the descriptor bits of a vacant place say.
 const VACANT: u32 = (1 << FLAGS_SHIFT) - 1;
 
-const FLAGS_SHIFT: u32 = 24;
+const FLAGS_SHIFT: u32 = 23;
 
 #[cfg(test)]
 mod tests {
@@ -147,14 +157,14 @@ mod tests {
         assert!(sockets.get_mut(70_000).is_none());
         sockets.occupy(70_000, socket.into());
         let place = sockets.get_mut(70_000).unwrap();
-        for flag in (0..8).map(|bit| 1 << bit) {
+        for flag in (0..9).map(|bit| 1 << bit) {
             assert!(!place.has(flag));
             place.set(flag);
             assert!(place.has(flag));
             assert_eq!(place.socket().unwrap().as_raw_fd(), descriptor);
         }
-        (0..8).for_each(|bit| place.clear(1 << bit));
-        assert!(!place.has(u8::MAX));
+        (0..9).for_each(|bit| place.clear(1 << bit));
+        assert!(!place.has(0x1ff));
         assert_eq!(place.vacate().unwrap().as_raw_fd(), descriptor);
         assert!(place.socket().is_none() && place.vacate().is_none());
     }

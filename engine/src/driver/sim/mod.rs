@@ -49,15 +49,16 @@ use std::{
 
 use rustix::io::Errno;
 
-use self::network::{ArrivedEnd, Id, Life, Outcome, World, address};
+use self::network::{ArrivedEnd, Asking, Id, Life, Outcome, World, address};
 pub(crate) use self::{
     dice::Dice,
     network::{End, Network, Peer},
 };
 use super::{
-    Completion, Driver, Flush, Op, Payload, RECEIVE_LEN_MAX, Settings, Socket, Token, Waker,
+    Completion, Driver, Flush, Op, Payload, RECEIVE_INTO_LEN_MAX, RECEIVE_LEN_MAX, Settings,
+    Socket, Token, Waker,
 };
-use crate::pool::Arena;
+use crate::pool::{Arena, Lease};
 
 /// What may go wrong, and how likely. Probabilities are between 0.0 and 1.0.
 #[derive(Clone, Debug)]
@@ -133,6 +134,7 @@ struct Tenant {
 
 enum Request {
     Send(Id, Payload, bool),
+    ReceiveInto(Id, Lease, usize),
     ShutDown(Id),
     Close(Id),
     Abort(Id),
@@ -184,6 +186,22 @@ impl<const EACH_TURN: bool> Driver for Sim<EACH_TURN> {
                 world.connections[id].paused = false;
                 world.make_ready(id);
             }
+            Op::Ask => {
+                let asking = &mut self.world().connections[id].asking;
+                if *asking == Asking::No {
+                    *asking = Asking::Yes;
+                }
+            }
+            Op::ReceiveInto { lease, len } => {
+                self.answer(id, token, Asking::Filling);
+                let is_lawful = (1..=RECEIVE_INTO_LEN_MAX).contains(&len);
+                self.law(is_lawful, format_args!("{token:?} receives {len} bytes"));
+                self.request(Request::ReceiveInto(id, lease, len));
+            }
+            Op::Receive => {
+                self.answer(id, token, Asking::No);
+                self.world().make_ready(id);
+            }
             Op::Send { payload, acknowledge } => {
                 self.check_send(token, id, &payload);
                 self.request(Request::Send(id, payload, acknowledge));
@@ -234,12 +252,14 @@ impl<const EACH_TURN: bool> Driver for Sim<EACH_TURN> {
             News::Of(token, Told::Received) => {
                 Completion::Received { token, bytes: &mut self.buffer }
             }
+            News::Of(token, Told::Readable) => Completion::Readable { token },
             News::Of(token, Told::Finished) => Completion::Finished { token },
             News::Of(token, Told::Failed(error)) => {
                 Completion::Failed { token, error: error.into() }
             }
             News::Of(token, Told::Outcome(outcome)) => match outcome {
                 Outcome::Sent(lease) => Completion::Sent { token, lease },
+                Outcome::Filled(lease) => Completion::Filled { token, lease },
                 Outcome::Unsent(rest) => Completion::Unsent { token, rest },
                 Outcome::Writable => Completion::Writable { token },
                 Outcome::Closed => Completion::Closed { token },
@@ -298,6 +318,12 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
             format_args!("the place of {token:?} is taken by a connection that is not closed"),
         );
         self.tenants[index] = Some(Tenant { generation: token.generation, id, sent_in_turn: 0 });
+    }
+
+    /// `Readable` is answered.
+    fn answer(&mut self, id: Id, token: Token, by: Asking) {
+        let before = std::mem::replace(&mut self.world().connections[id].asking, by);
+        self.law(before == Asking::Told, format_args!("{token:?} answers what was not asked"));
     }
 
     fn check_send(&mut self, token: Token, id: Id, payload: &Payload) {
@@ -360,6 +386,7 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
             Request::Send(id, payload, acknowledge) => {
                 world.engine_sends(id, payload, acknowledge, &self.arena);
             }
+            Request::ReceiveInto(id, lease, len) => world.engine_receives(id, lease, len),
             Request::ShutDown(id) => world.engine_shuts_down(id),
             Request::Close(id) => world.engine_closes(id, false),
             Request::Abort(id) => world.engine_closes(id, true),
@@ -419,6 +446,7 @@ enum News {
 enum Told {
     /// The buffer holds the bytes.
     Received,
+    Readable,
     Finished,
     Failed(Errno),
     Outcome(Outcome),
@@ -489,9 +517,15 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
             && !connection.connecting
             && !connection.finished
             && !connection.failed
+            && !matches!(connection.asking, Asking::Told | Asking::Filling)
             && !connection.unreceived.is_empty();
         // What was sent and what was received have no order between them.
         let told = if may_receive && (connection.outcomes.is_empty() || EACH_TURN && coin) {
+            if connection.asking == Asking::Yes {
+                connection.asking = Asking::Told;
+                world.make_ready(id);
+                return Some(Told::Readable);
+            }
             let mut len = connection.unreceived.len().min(self.receive_len);
             if is_short {
                 len = 1 + world.dice.below(len);
@@ -503,12 +537,18 @@ impl<const EACH_TURN: bool> Sim<EACH_TURN> {
             connection.is_urgent &= !matches!(outcome, Outcome::Sent(_) | Outcome::Unsent(_));
             let is_over = connection.life != Life::Attached || connection.failed;
             connection.connecting &= !matches!(outcome, Outcome::Connected);
+            if let Outcome::Filled(_) = outcome {
+                connection.asking = Asking::Yes;
+            }
             if is_over && matches!(outcome, Outcome::Writable | Outcome::Connected) {
                 world.make_ready(id);
                 return None;
             }
             Told::Outcome(outcome)
-        } else if connection.life != Life::Attached || connection.failed {
+        } else if connection.life != Life::Attached
+            || connection.failed
+            || matches!(connection.asking, Asking::Told | Asking::Filling)
+        {
             return None;
         } else {
             match connection.arrived_end? {

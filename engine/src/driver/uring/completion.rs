@@ -111,6 +111,7 @@ impl Uring {
                 cqueue::buffer_select(completion.flags()),
                 !cqueue::more(completion.flags()),
             ),
+            Kind::ReceiveInto => self.handle_filled(user_data.token(), result),
             Kind::SendEven | Kind::SendOdd => self.handle_send(kind, user_data.index(), result),
             Kind::Writable => self.handle_writable(user_data.token(), result),
             Kind::ShutdownWrite | Kind::ShutdownBoth => {
@@ -142,6 +143,9 @@ impl Uring {
         if !state.has(UNINTERESTED) {
             if let Err(errno) = events {
                 return self.fail(token, errno);
+            }
+            if self.requests.is_asking(token) {
+                return Some(Completion::Readable { token });
             }
             self.receive_or_promote(token);
         } else if is_broken(events) && !state.has(UNMOVED) {

@@ -35,6 +35,7 @@ mod completion;
 mod connecting;
 mod lookups;
 mod multishot;
+mod requests;
 mod ring;
 mod sockets;
 mod submission;
@@ -61,6 +62,7 @@ use self::{
     buffer_ring::BufferRing,
     connecting::Attempts,
     lookups::{Lookups, Newcomer},
+    requests::Requests,
     ring::Ring,
     sockets::{SLOT_COUNT_MAX, Sockets},
     submission::Submission,
@@ -82,6 +84,7 @@ pub(crate) struct Uring {
     buffers: BufferRing,
     /// For receives that go on.
     multishot_buffers: BufferRing,
+    requests: Requests,
     talkative: Talkative,
     /// The buffer that the last `Received` lent.
     lent: Option<Lent>,
@@ -178,6 +181,7 @@ impl Uring {
             sockets: Sockets::default(),
             buffers,
             multishot_buffers,
+            requests: Requests::default(),
             talkative: Talkative::new(WORDS_NEEDED),
             lent: None,
             lent_copy: Vec::new(),
@@ -352,8 +356,8 @@ impl Driver for Uring {
 impl Drop for Uring {
     /// Lets go of the listeners and the waker before it returns. What waits for sockets that are still
     /// there ends soon after, with the ring; like every request that can be left by now, it refers to
-    /// no memory of ours: one-shot receives, sends and look-ups are over when the kernel has taken them,
-    /// multishot receives find no buffers any more, and what the kernel has not taken goes with the
+    /// no memory of ours: one-shot receives (whoever's the memory), sends and look-ups are over when the kernel has taken
+    /// them, multishot receives find no buffers any more, and what the kernel has not taken goes with the
     /// queue.
     fn drop(&mut self) {
         (0..self.listeners.len()).for_each(|listener| self.close_listener(listener));

@@ -30,6 +30,9 @@ impl Uring {
             Op::Connect(route) => self.connect(token, &route),
             Op::Pause => self.pause(token),
             Op::Resume => self.resume(token),
+            Op::Ask => self.ask(token),
+            Op::ReceiveInto { lease, len } => self.receive_into(token, lease, len),
+            Op::Receive => self.receive_unasked(token),
             Op::Shutdown => self.shut_down(token),
             Op::Close => self.close(token),
             Op::Abort => self.abort(token),
@@ -194,6 +197,7 @@ impl Uring {
         let Some(state) = self.sockets.find(token) else { return false };
         let was_open = !state.has(Flags::CLOSING);
         state.set(Flags::CLOSING);
+        self.requests.stop_asking(token);
         self.held.retain(|(held, _)| *held != token);
         was_open
     }
@@ -227,6 +231,18 @@ impl Submission {
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
         Self::new(entry, UserData::of_token(Kind::Receive, token))
+    }
+
+    /// Receives at most `len` bytes to `room`. Never waits.
+    ///
+    /// # Safety
+    ///
+    /// `room` has to be valid for writes of `len` bytes until the completion.
+    pub(super) unsafe fn receive_into(slot: u32, token: Token, room: *mut u8, len: u32) -> Self {
+        let entry = opcode::Recv::new(types::Fixed(slot), room, len)
+            .flags(RecvFlags::DONTWAIT.bits() as i32)
+            .build();
+        Self::new(entry, UserData::of_token(Kind::ReceiveInto, token))
     }
 
     /// Receives into buffers of the kernel's choice, until told otherwise. Costs the kernel 864 bytes

@@ -878,6 +878,9 @@ impl From<Completion<'_>> for Seen {
             }
             Completion::Connected { token } => panic!("{token:?} was accepted, not asked for"),
             Completion::Received { token, bytes } => Self::Received(token, bytes.to_vec()),
+            Completion::Readable { token } | Completion::Filled { token, .. } => {
+                panic!("{token:?} is not received from by request")
+            }
             Completion::Finished { token } => Self::Finished(token),
             Completion::Sent { token, lease } => {
                 Self::Sent(token, lease.map(|lease| lease.bytes().to_vec()))

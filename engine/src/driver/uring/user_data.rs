@@ -43,6 +43,8 @@ pub(super) enum Kind {
     Wake,
     /// A receive that goes on.
     ReceiveMultishot,
+    /// A receive to where the reactor wants it.
+    ReceiveInto,
 }
 
 impl UserData {
@@ -93,6 +95,7 @@ impl UserData {
             13 => Kind::Connect,
             14 => Kind::Wake,
             15 => Kind::ReceiveMultishot,
+            16 => Kind::ReceiveInto,
             _ => return None,
         })
     }
@@ -129,7 +132,7 @@ mod tests {
         let tokens = [(0, 0), (1, 0), (0, 1), ((1 << 26) - 1, (1 << 28) - 1), (77, 1 << 27)];
         let kinds: Vec<_> =
             (0..).map_while(|number| UserData(number << KIND_SHIFT).kind()).collect();
-        assert_eq!(kinds.last(), Some(&Kind::ReceiveMultishot));
+        assert_eq!(kinds.last(), Some(&Kind::ReceiveInto));
         for (number, kind) in kinds.into_iter().enumerate() {
             assert_eq!(kind as usize, number);
             for (index, generation) in tokens {
