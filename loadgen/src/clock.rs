@@ -1,4 +1,4 @@
-//! The one clock of a run: `CLOCK_MONOTONIC`, in nanoseconds.
+//! The one clock of a run, `CLOCK_MONOTONIC` in nanoseconds, and that of a thread's work.
 //!
 //! All processes of a machine see the same value, so a message that carries it tells a receiver in
 //! another process how long it was on its way.
@@ -14,6 +14,12 @@ pub(crate) type Nanos = u64;
 pub(crate) fn now() -> Nanos {
     let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * SECOND + time.tv_nsec as u64
+}
+
+/// How long the calling thread has run, in user space and in the kernel.
+pub(crate) fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Tells [`Nanos`] as [`Instant`]s, which are the same clock under a cover.
@@ -57,6 +63,14 @@ mod tests {
     fn time_does_not_go_back() {
         let first = now();
         assert!(now() >= first && first > 0);
+    }
+
+    #[test]
+    fn a_thread_that_works_takes_time() {
+        let before = thread_cpu_time();
+        while thread_cpu_time() == before {
+            std::hint::black_box((0..1_000_000).map(std::hint::black_box).sum::<u64>());
+        }
     }
 
     #[test]

@@ -8,18 +8,17 @@
 //! crew/         the threads that carry the load, and who directs them
 //! record/       what a run records
 //! report/       what it says in the end
-//! machine/      what this machine is, and what is used of it
 //! ```
 //!
 //! The other files are one idea each: when messages leave (`pacing`), what they carry (`payload`),
-//! where they go (`target`) and where they come from (`source`).
+//! where they go (`target`) and where they come from (`source`), and on which machine (`host`).
 
 mod backoff;
 mod cli;
 mod clock;
 mod compare;
 mod crew;
-mod machine;
+mod host;
 mod members;
 mod pacing;
 mod payload;

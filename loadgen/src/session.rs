@@ -9,10 +9,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use throng_meter::{KernelMemory, Process};
+
 use crate::{
     cli::{CrowdOptions, OutputOptions, ServerOptions},
     crew::{Conductor, Plan, Workload},
-    machine::{Host, KernelMemory, Process},
+    host::Host,
     record::{Facts, Memory, Outcome, Pacing, Run, SCHEMA, Step, Timing, Verdict},
     report::{self, live::Live},
 };
@@ -257,9 +259,12 @@ impl Before {
     fn now(server: Option<Process>) -> Self {
         Self {
             server_len: server.and_then(|server| server.resident_len().ok()).unwrap_or(0),
-            server_cpu_time: server.and_then(|server| server.cpu_time().ok()).unwrap_or_default(),
+            // Threads that are gone count: there are servers with one for each connection.
+            server_cpu_time: server
+                .and_then(|server| server.sampled_times().ok())
+                .map_or(Duration::ZERO, |(user, kernel)| user + kernel),
             own_len: Process::this().resident_len().unwrap_or(0),
-            kernel: KernelMemory::now(),
+            kernel: KernelMemory::now().unwrap_or_default(),
         }
     }
 }

@@ -13,12 +13,12 @@ use rustix::{
     process::{Resource, getrlimit},
     thread::{UnshareFlags, unshare_unsafe},
 };
+use throng_meter::available_len;
 
 use super::{
     connection::Connection,
     frame::{Exchange, Opcode},
 };
-use crate::measure::available_len;
 
 /// Connections that are held by threads, each of which has its share.
 #[derive(Debug)]

@@ -23,16 +23,14 @@ use rustix::{
     io::{Errno, ioctl_fionbio},
     net::{RecvFlags, SendFlags, recv, send},
 };
+use throng_meter::Process;
 
 use super::{
     Load,
     connection::Connection,
     frame::{Answer, Exchange, Opcode},
 };
-use crate::{
-    measure::{Latencies, Process},
-    sys,
-};
+use crate::{measure::Latencies, sys};
 
 /// Keeps connections busy with messages, and reports what each costs the server.
 #[derive(Debug, Args)]

@@ -9,9 +9,9 @@ use std::{
 };
 
 use clap::Args;
+use throng_meter::{KernelMemory, Process, Taken, available_len};
 
 use super::crowd::{Bounds, Crowd, Step};
-use crate::measure::{KernelMemory, Process, Taken, available_len};
 
 /// Opens many connections, lets them rest, and reports what each costs in memory.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ pub(crate) fn measure(target: SocketAddrV4, server: Process, count: usize) -> io
     Ok(Silence {
         resident_before: before as f64,
         resident: test.each(after as i64 - before as i64),
-        kernel: taken.server.map(|server| test.each(server)),
+        kernel: taken.server_slabs.map(|server| test.each(server)),
         busy,
     })
 }
@@ -183,7 +183,7 @@ impl Test {
 
     fn kernel(&self, taken: Taken) -> String {
         let available = self.each(taken.available);
-        let slabs = taken.slabs.zip(taken.server).map_or_else(
+        let slabs = taken.slabs.zip(taken.server_slabs).map_or_else(
             || "slabs not known (/proc/slabinfo is root's)".into(),
             |(all, server)| {
                 let (all, server) = (self.each(all), self.each(server));

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::measure::{Cost, Counts, Latencies, Meter, Process};
+use throng_meter::Process;
+
+use crate::measure::{Cost, Counts, Latencies, Meter};
 
 /// Clients that keep a server busy, in one thread.
 pub(crate) trait Load {

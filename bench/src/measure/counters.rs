@@ -2,7 +2,8 @@
 
 use std::{io, os::fd::OwnedFd};
 
-use super::Process;
+use throng_meter::Process;
+
 use crate::sys::PerfEvent;
 
 /// Counters that run since they were opened.

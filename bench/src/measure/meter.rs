@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Counts, Process, counters::Counters};
+use throng_meter::Process;
+
+use super::{Counts, counters::Counters};
 
 /// Begun, and to be stopped.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(crate) struct Meter {
     process: Process,
     counters: Option<Counters>,
     cpu: Duration,
-    ticks: (u64, u64),
+    sampled: (Duration, Duration),
     start: Instant,
 }
 
@@ -24,7 +26,7 @@ pub(crate) struct Cost {
     pub(crate) wall: Duration,
     /// How long the process did.
     pub(crate) cpu: Duration,
-    ticks: (u64, u64),
+    sampled: (Duration, Duration),
     /// Where hardware counters are to be had.
     pub(crate) counts: Option<Counts>,
 }
@@ -33,17 +35,17 @@ impl Meter {
     /// Starts to measure `process`.
     pub(crate) fn start(process: Process) -> io::Result<Self> {
         let counters = Counters::open(process).ok();
-        let (ticks, cpu) = (process.ticks()?, process.cpu_time()?);
-        Ok(Self { process, counters, cpu, ticks, start: Instant::now() })
+        let (sampled, cpu) = (process.sampled_times()?, process.cpu_time()?);
+        Ok(Self { process, counters, cpu, sampled, start: Instant::now() })
     }
 
     pub(crate) fn stop(self) -> io::Result<Cost> {
         let wall = self.start.elapsed();
         let cpu = self.process.cpu_time()?.saturating_sub(self.cpu);
-        let (user, kernel) = self.process.ticks()?;
-        let ticks = (user.saturating_sub(self.ticks.0), kernel.saturating_sub(self.ticks.1));
+        let (user, kernel) = self.process.sampled_times()?;
+        let sampled = (user.saturating_sub(self.sampled.0), kernel.saturating_sub(self.sampled.1));
         let counts = self.counters.map(|counters| counters.read()).transpose()?;
-        Ok(Cost { wall, cpu, ticks, counts })
+        Ok(Cost { wall, cpu, sampled, counts })
     }
 }
 
@@ -56,7 +58,7 @@ impl Cost {
     /// The part of its time that the process was in user space: a sample a tick, of which there are
     /// a few hundred in a second. Not a number without any.
     pub(crate) fn user_part(&self) -> f64 {
-        let (user, kernel) = self.ticks;
-        user as f64 / (user + kernel) as f64
+        let (user, kernel) = self.sampled;
+        user.as_secs_f64() / (user + kernel).as_secs_f64()
     }
 }

@@ -13,8 +13,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
-
-use crate::measure::available_len;
+use throng_meter::available_len;
 
 /// Notices that the run is to end: the first signal asks for that, the second insists.
 #[derive(Clone, Debug)]

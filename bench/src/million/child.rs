@@ -12,8 +12,10 @@ use std::{
     time::Duration,
 };
 
+use throng_meter::Process;
+
 use super::server::Counts;
-use crate::{floor::Driver, measure::Process};
+use crate::floor::Driver;
 
 /// A server of this program's own. Dropped, it is gone.
 #[derive(Debug)]

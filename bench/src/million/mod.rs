@@ -27,9 +27,10 @@ use std::{
 };
 
 use clap::Args;
+use throng_meter::available_len;
 
 use self::{bounds::Watch, report::Report, run::Run};
-use crate::{floor::Driver, measure::available_len, sys};
+use crate::{floor::Driver, sys};
 
 /// Holds as many connections as asked for, reaches all of them, and closes them.
 #[derive(Debug, Args)]

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::Serialize;
+use throng_meter::Taken;
 
 use super::clients::Tally;
-use crate::measure::Taken;
 
 /// A run. Lengths are in bytes, times in seconds.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -105,7 +105,7 @@ impl Memory {
             resident,
             resident_each,
             resident_own: resident as f64 - resident_each * count as f64,
-            kernel_server_each: taken.server.map(each),
+            kernel_server_each: taken.server_slabs.map(each),
             kernel_pair_each: taken.slabs.map(each),
             machine_pair_each: each(taken.available),
         }
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn memory_is_that_of_each() {
-        let taken = Taken { available: 8000, slabs: Some(6000), server: None };
+        let taken = Taken { available: 8000, slabs: Some(6000), server_slabs: None };
         let memory = Memory::new(10, 1000, (5, 360), taken);
         assert_eq!((memory.resident_each, memory.resident_own), (72.0, 280.0));
         assert_eq!(memory.machine_pair_each, 800.0);

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use throng_meter::{KernelMemory, Process, available_len};
+
 use super::{
     bounds::{Bounds, MEMORY_MIN, Watch},
     child::Child,
@@ -12,11 +14,7 @@ use super::{
     report::{Memory, Phase, Report},
     wire::News,
 };
-use crate::{
-    floor::Driver,
-    measure::{KernelMemory, Process, available_len},
-    sys,
-};
+use crate::{floor::Driver, sys};
 
 /// What to do, and within which limits.
 pub(super) struct Run {

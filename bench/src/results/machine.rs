@@ -20,17 +20,11 @@ impl Machine {
     /// This one.
     pub(crate) fn this() -> Self {
         let file = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name));
-            let value = line.and_then(|line| line.split_once(':'));
-            value.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
-        };
-        let memory = field(&file("/proc/meminfo"), "MemTotal");
-        let kibibytes: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
+        let memory_len = throng_meter::memory_len().unwrap_or(0);
         Self {
-            processor: field(&file("/proc/cpuinfo"), "model name"),
+            processor: throng_meter::processor().unwrap_or_default(),
             cores: thread::available_parallelism().map_or(0, usize::from),
-            memory_gib: (kibibytes + (1 << 19)) >> 20,
+            memory_gib: (memory_len + (1 << 29)) >> 30,
             kernel: file("/proc/sys/kernel/osrelease"),
             congestion_control: file("/proc/sys/net/ipv4/tcp_congestion_control"),
             compilers: COMPILERS.iter().filter_map(|tool| first_line(tool)).collect(),

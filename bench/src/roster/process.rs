@@ -6,8 +6,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use throng_meter::Process;
+
 use super::Server;
-use crate::measure::Process;
 
 /// A server's process, which ends when we are done with it.
 #[derive(Debug)]

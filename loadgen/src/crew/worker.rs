@@ -13,8 +13,7 @@ use super::{
     opener::{Attempt, Opener},
 };
 use crate::{
-    clock::{Epoch, Nanos, SECOND, now},
-    machine::thread_cpu_time,
+    clock::{Epoch, Nanos, SECOND, now, thread_cpu_time},
     pacing::{Arrivals, Pacer},
     record::{Counter, Recorder, Side, Timing},
 };

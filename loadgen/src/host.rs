@@ -35,10 +35,10 @@ impl Host {
         let text = |value: &std::ffi::CStr| value.to_string_lossy().into_owned();
         Self {
             kernel: format!("{} {}", text(uname.sysname()), text(uname.release())),
-            cpu: model(&read("/proc/cpuinfo")).unwrap_or_else(|| text(uname.machine())),
+            cpu: throng_meter::processor().unwrap_or_else(|| text(uname.machine())),
             core_count: thread::available_parallelism().map_or(1, |count| count.get()),
             governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            memory_len: super::field(&read("/proc/meminfo"), "MemTotal") * 1024,
+            memory_len: throng_meter::memory_len().unwrap_or(0),
             descriptors_max: (limit.current, limit.maximum),
             port_range: line("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default(),
             version: format!("loadgen {}, {BUILD}", env!("CARGO_PKG_VERSION")),
@@ -49,19 +49,11 @@ impl Host {
 /// Debug builds are several times slower: such figures are about the compiler.
 const BUILD: &str = if cfg!(debug_assertions) { "debug build" } else { "release build" };
 
-fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
-}
-
 /// The words of a file of one line.
 fn line(path: &str) -> Option<String> {
-    let words = read(path).split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = fs::read_to_string(path).ok()?;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     (!words.is_empty()).then_some(words)
-}
-
-fn model(cpuinfo: &str) -> Option<String> {
-    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -74,12 +66,5 @@ mod tests {
         assert!(host.kernel.starts_with("Linux "), "{host:?}");
         assert!(host.core_count > 0 && host.memory_len > 0);
         assert!(!host.port_range.contains('\t'));
-    }
-
-    #[test]
-    fn processors_have_names() {
-        let text = "processor : 0\nmodel name\t: Some CPU @ 3 GHz\n";
-        assert_eq!(model(text).as_deref(), Some("Some CPU @ 3 GHz"));
-        assert_eq!(model("processor : 0\n"), None);
     }
 }
