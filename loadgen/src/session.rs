@@ -9,19 +9,22 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use clap::Args;
 use throng_meter::{KernelMemory, Process};
 
 use crate::{
-    cli::{CrowdOptions, OutputOptions, ServerOptions},
+    cli::{Options, OutputOptions, PayloadOptions, TimelineOptions},
     crew::{Conductor, Plan, Workload},
     host::Host,
-    record::{Facts, Memory, Outcome, Pacing, Run, SCHEMA, Step, Timing, Verdict},
+    payload::Composer,
+    record::{Facts, Forget, Memory, Outcome, Pacing, Run, SCHEMA, Step, Timing, Verdict},
     report::{self, live::Live},
 };
 
 /// What is known about a run besides what it measures.
 pub(crate) struct Session<'a> {
     workload: &'static str,
+    timeline: &'a TimelineOptions,
     output: &'a OutputOptions,
     plan: Arc<Plan>,
     main: Timing,
@@ -70,17 +73,17 @@ impl<'a> Session<'a> {
     /// # Errors
     ///
     /// If the server's process is not there.
-    pub(crate) fn new(
+    pub(crate) fn new<L: Args>(
         workload: &'static str,
         plan: &Arc<Plan>,
-        server: &ServerOptions,
-        crowd: &CrowdOptions,
-        output: &'a OutputOptions,
+        options: &'a Options<L>,
     ) -> Result<Self, String> {
+        let Options { server, timeline, crowd, output, .. } = options;
         let process = server.pid.map(Process::new).transpose();
         let process = process.map_err(|error| format!("--pid: {error}"))?;
         let mut session = Self {
             workload,
+            timeline,
             output,
             plan: plan.clone(),
             main: Timing::RoundTrip,
@@ -116,6 +119,12 @@ impl<'a> Session<'a> {
         self.notes.extend(note);
     }
 
+    /// Adds what messages are like.
+    pub(crate) fn message(&mut self, payload: &PayloadOptions, composer: &Composer) {
+        self.note(payload.caveat(composer));
+        self.fact("message", format!("{} bytes, {:?}", composer.message_len(), payload.kind));
+    }
+
     /// Adds a load that `limit` tried.
     pub(crate) fn step(&mut self, step: Step) {
         self.steps.push(step);
@@ -137,6 +146,15 @@ impl<'a> Session<'a> {
         let (kind, reason) = conductor.driver();
         self.environment.set("driver", format!("{kind}: {reason}"));
         Ok(conductor)
+    }
+
+    /// Loads the server, at `rate` events a second in all if it has a rate, for as long as the command
+    /// line says, and looks at what that has cost it.
+    pub(crate) fn load(&mut self, conductor: &mut Conductor, rate: Option<f64>, forget: Forget) {
+        conductor.load(rate, self.timeline.warm_up, forget);
+        conductor.pause(self.timeline.duration);
+        conductor.end();
+        self.measure_server(conductor);
     }
 
     /// Looks at the server's process, if it is known, with its connections open.
@@ -176,13 +194,9 @@ impl<'a> Session<'a> {
     }
 
     /// Ends a run of one measurement, and reports it.
-    pub(crate) fn finish(
-        self,
-        mut conductor: Conductor,
-        warm_up: Duration,
-    ) -> Result<Ending, String> {
+    pub(crate) fn finish(self, mut conductor: Conductor) -> Result<Ending, String> {
         let outcome = conductor.measured();
-        let run = self.run(outcome, &conductor, warm_up);
+        let run = self.run(outcome, &conductor);
         self.close(conductor, run)
     }
 
@@ -199,7 +213,7 @@ impl<'a> Session<'a> {
     }
 
     /// All that is known about the last measurement.
-    pub(crate) fn run(&self, outcome: Outcome, conductor: &Conductor, warm_up: Duration) -> Run {
+    pub(crate) fn run(&self, outcome: Outcome, conductor: &Conductor) -> Run {
         Run {
             schema: SCHEMA,
             program: format!("loadgen {}", env!("CARGO_PKG_VERSION")),
@@ -211,7 +225,7 @@ impl<'a> Session<'a> {
             workload: self.workload.to_owned(),
             parameters: self.parameters.clone(),
             pacing: self.pacing,
-            warm_up,
+            warm_up: self.timeline.warm_up,
             duration: conductor.measured_for(),
             verdict: Verdict::judge(&outcome, &self.output.limits()),
             main: self.main,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use rustix::process::{Resource, getrlimit};
 use throng::client::Connect;
 
 use crate::{
     backoff::Backoff,
-    cli::{CrowdOptions, Driver, ServerOptions},
+    cli::{Driver, Options, ServerOptions},
     source::Sources,
     target::Target,
 };
@@ -43,12 +44,12 @@ impl Plan {
     /// # Errors
     ///
     /// A sentence that names what is wrong with a target, a header or a subprotocol.
-    pub(crate) fn new(
-        server: &ServerOptions,
-        crowd: &CrowdOptions,
+    pub(crate) fn new<L: Args>(
+        options: &Options<L>,
         connection_count: u32,
         churns: bool,
     ) -> Result<Self, String> {
+        let Options { server, crowd, .. } = options;
         let targets: Vec<Target> = server
             .targets
             .iter()

@@ -7,9 +7,7 @@ use humantime::parse_duration;
 use throng::{CloseCause, CloseCode, ConnId, Message, Sent};
 
 use crate::{
-    cli::{
-        CrowdOptions, OutputOptions, PayloadOptions, ServerOptions, TimelineOptions, connections,
-    },
+    cli::{Options, PayloadOptions, connections},
     clock::{Nanos, nanos, now},
     crew::{Core, LoadConn, LoadConnections, Order, Plan, Workload},
     pacing::exponential,
@@ -18,28 +16,10 @@ use crate::{
     session::{Ending, Session},
 };
 
-/// Holds connections that come and go, each after a lifetime of its own.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    payload: PayloadOptions,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
-
 /// Who comes and goes.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
-struct Load {
+pub(crate) struct Load {
     /// How many connections there are at a time.
     #[arg(long, short, value_name = "N", default_value_t = 1000,
           value_parser = connections)]
@@ -53,6 +33,8 @@ struct Load {
     /// Each sends a message when it is open.
     #[arg(long)]
     greet: bool,
+    #[command(flatten)]
+    payload: PayloadOptions,
 }
 
 /// How lifetimes differ.
@@ -65,13 +47,13 @@ enum Lifetimes {
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
-    let Options { server, load, payload, timeline, crowd, output } = options;
-    let mut plan = Plan::new(server, crowd, load.connections, true)?;
+pub(crate) fn run(options: &Options<Load>) -> Result<Ending, String> {
+    let Options { load, timeline, crowd, .. } = options;
+    let mut plan = Plan::new(options, load.connections, true)?;
     plan.reconnect = Some(crowd.backoff());
     let plan = Arc::new(plan);
-    let greeting = load.greet.then(|| payload.composer(plan.run())).transpose()?;
-    let mut session = Session::new("churn", &plan, server, crowd, output)?;
+    let greeting = load.greet.then(|| load.payload.composer(plan.run())).transpose()?;
+    let mut session = Session::new("churn", &plan, options)?;
     session.fact("connections at a time", load.connections);
     session.fact("lifetime", format!("{:?}, {:?}", load.lifetime, load.lifetimes));
     let a_second = f64::from(load.connections) / load.lifetime.as_secs_f64().max(0.001);
@@ -93,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<Ending, String> {
     session.measure_server(&conductor);
     conductor.order(Order::Rest);
     conductor.order(Order::OpenNoMore);
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// One worker's connections, and when each ends.
@@ -177,7 +159,9 @@ impl Workload for Churn {
         self.ends.peek().filter(|_| !self.is_over).map(|Reverse((end, _))| *end)
     }
 }
-const EXAMPLES: &str = "\
+
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen churn ws://127.0.0.1:9001 --connections 5000 --lifetime 10s
 ";

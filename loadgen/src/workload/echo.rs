@@ -10,10 +10,7 @@ use clap::Args;
 use throng::{CloseCause, Message, Sent};
 
 use crate::{
-    cli::{
-        CrowdOptions, OutputOptions, PayloadOptions, ServerOptions, TimelineOptions, connections,
-        positive,
-    },
+    cli::{Options, PayloadOptions, connections, positive},
     clock::{Nanos, now},
     crew::{Core, LoadConn, LoadConnections, Plan, Workload},
     members::{Members, Place},
@@ -22,24 +19,6 @@ use crate::{
     record::{Counter, Forget, Pacing, Seen, Sequence, Timing},
     session::{Ending, Session},
 };
-
-/// Sends messages that the server echoes, and times the round trips.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    payload: PayloadOptions,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
 
 /// How much is sent.
 #[derive(Clone, Debug, Args)]
@@ -59,30 +38,28 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
     pipeline: u32,
+    #[command(flatten)]
+    payload: PayloadOptions,
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
-    let Options { server, load, payload, timeline, crowd, output } = options;
-    let plan = Arc::new(Plan::new(server, crowd, load.connections, false)?);
-    let composer = payload.composer(plan.run())?;
-    let mut session = Session::new("echo", &plan, server, crowd, output)?;
-    session.note(payload.caveat(&composer));
+pub(crate) fn run(options: &Options<Load>) -> Result<Ending, String> {
+    let Options { load, timeline, .. } = options;
+    let plan = Arc::new(Plan::new(options, load.connections, false)?);
+    let composer = load.payload.composer(plan.run())?;
+    let mut session = Session::new("echo", &plan, options)?;
     session.pacing = match load.rate {
         Some(rate) => Pacing::Open { rate },
         None => Pacing::Closed { in_flight: load.pipeline.into() },
     };
     session.fact("connections", load.connections);
-    session.fact("message", format!("{} bytes, {:?}", composer.message_len(), payload.kind));
+    session.message(&load.payload, &composer);
     let make = Echo::maker(composer, load.arrivals, load.pipeline, &plan);
     let mut conductor = session.start(Timing::RoundTrip, Some(timeline.duration), make)?;
     conductor.open(timeline.open_max);
-    conductor.load(load.rate, timeline.warm_up, Forget::Messages);
-    conductor.pause(timeline.duration);
-    conductor.end();
-    session.measure_server(&conductor);
+    session.load(&mut conductor, load.rate, Forget::Messages);
     conductor.rest(timeline.grace);
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// One worker's echoes.
@@ -371,7 +348,8 @@ const MISDELIVERED: &str = "a message of another connection arrived (does the se
 const FOREIGN: &str = "a message arrived that is not ours";
 /// What a seed is for.
 const ARRIVALS: u64 = 3;
-const EXAMPLES: &str = "\
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen echo ws://127.0.0.1:9001 --connections 1000 --rate 20000 --arrivals poisson
   loadgen echo ws://127.0.0.1:9001 --pipeline 16 --size 16 --assert 'lost==0' 'p99<5ms'

@@ -5,37 +5,27 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::{
-    cli::{CrowdOptions, OutputOptions, ServerOptions, TimelineOptions, connections},
+    cli::{Options, connections},
     crew::{Plan, Workload},
     record::{Forget, Timing},
     session::{Ending, Session},
 };
 
-/// Holds silent connections, and tells what each costs: with --pid, in the server's process, and in
-/// the kernel.
+/// Who is held.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
+#[command(next_help_heading = "Load")]
+pub(crate) struct Load {
     /// How many connections.
-    #[arg(long, short, value_name = "N", default_value_t = 10_000, help_heading = "Load",
-          value_parser = connections)]
+    #[arg(long, short, value_name = "N", default_value_t = 10_000, value_parser = connections)]
     connections: u32,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
-    let Options { server, connections, timeline, crowd, output } = options;
-    let plan = Arc::new(Plan::new(server, crowd, *connections, false)?);
-    let mut session = Session::new("idle", &plan, server, crowd, output)?;
-    session.fact("connections", connections);
+pub(crate) fn run(options: &Options<Load>) -> Result<Ending, String> {
+    let Options { load, timeline, .. } = options;
+    let plan = Arc::new(Plan::new(options, load.connections, false)?);
+    let mut session = Session::new("idle", &plan, options)?;
+    session.fact("connections", load.connections);
     let mut conductor = session.start(Timing::Upgrade, Some(timeline.duration), |_worker| Idle)?;
     conductor.open(timeline.open_max);
     conductor.pause(timeline.warm_up);
@@ -43,7 +33,7 @@ pub(crate) fn run(options: &Options) -> Result<Ending, String> {
     conductor.pause(timeline.duration);
     session.measure_memory(&conductor);
     conductor.end();
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// Says nothing.
@@ -53,7 +43,9 @@ struct Idle;
 impl Workload for Idle {
     type Data = ();
 }
-const EXAMPLES: &str = "\
+
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen idle ws://127.0.0.1:9001 --connections 100000 --pid $(pidof echo)
   loadgen idle ws://127.0.0.1:9001 --ramp 1m --duration 10m --assert 'closed==0'

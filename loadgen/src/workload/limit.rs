@@ -11,10 +11,7 @@ use humantime::parse_duration;
 
 use super::echo::Echo;
 use crate::{
-    cli::{
-        CrowdOptions, OutputOptions, PayloadOptions, ServerOptions, TimelineOptions, connections,
-        positive,
-    },
+    cli::{Options, PayloadOptions, TimelineOptions, connections, positive},
     crew::{Conductor, Plan},
     pacing::Arrivals,
     record::{Counter, Forget, Outcome, Pacing, Run, Step, Timing},
@@ -22,28 +19,10 @@ use crate::{
     session::{Ending, Session},
 };
 
-/// Raises the rate of echoes step by step, until an objective is missed, and then narrows it down.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    payload: PayloadOptions,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
-
 /// Which rates are tried, and what has to be true at each. A step takes a warm-up and a duration.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
-struct Load {
+pub(crate) struct Load {
     /// How many connections.
     #[arg(long, short, value_name = "N", default_value_t = 100,
           value_parser = connections)]
@@ -69,6 +48,8 @@ struct Load {
     /// Rest between two steps.
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_duration)]
     rest: Duration,
+    #[command(flatten)]
+    payload: PayloadOptions,
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -79,14 +60,13 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
-    let Options { server, load, payload, timeline, crowd, output } = options;
-    let plan = Arc::new(Plan::new(server, crowd, load.connections, false)?);
-    let composer = payload.composer(plan.run())?;
-    let mut session = Session::new("limit", &plan, server, crowd, output)?;
-    session.note(payload.caveat(&composer));
+pub(crate) fn run(options: &Options<Load>) -> Result<Ending, String> {
+    let Options { load, timeline, .. } = options;
+    let plan = Arc::new(Plan::new(options, load.connections, false)?);
+    let composer = load.payload.composer(plan.run())?;
+    let mut session = Session::new("limit", &plan, options)?;
     session.fact("connections", load.connections);
-    session.fact("message", format!("{} bytes, {:?}", composer.message_len(), payload.kind));
+    session.message(&load.payload, &composer);
     let objectives: Vec<_> = load.objective.iter().map(ToString::to_string).collect();
     session.fact("objectives", objectives.join(", "));
     let make = Echo::maker(composer, load.arrivals, 1, &plan);
@@ -101,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<Ending, String> {
             break;
         }
         session.pacing = Pacing::Open { rate };
-        let run = session.run(outcome, &conductor, timeline.warm_up);
+        let run = session.run(outcome, &conductor);
         let step = judge(&run, rate, &load.objective);
         conductor.say(format!("{rate:.0}/s: {}", if step.is_held { "held" } else { &step.reason }));
         search.heard(step.is_held);
@@ -215,7 +195,8 @@ impl Search {
 /// server falls behind.
 const ANSWERED_MIN: f64 = 0.9;
 
-const EXAMPLES: &str = "\
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen limit ws://127.0.0.1:9001 --objective 'p99<20ms' 'lost==0' --duration 5s
 ";

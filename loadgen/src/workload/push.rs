@@ -13,10 +13,7 @@ use clap::Args;
 use throng::{CloseCause, Message, Sent};
 
 use crate::{
-    cli::{
-        CrowdOptions, OutputOptions, PayloadOptions, ServerOptions, TimelineOptions, count,
-        positive,
-    },
+    cli::{Options, PayloadOptions, count, positive},
     clock::Nanos,
     crew::{Core, LoadConn, LoadConnections, Plan, Workload},
     members::{Members, Place},
@@ -25,28 +22,6 @@ use crate::{
     record::{Counter, Forget, Pacing, Seen, Sequence, Timing},
     session::{Ending, Session},
 };
-
-/// Subscribes many connections, publishes through a few, and times each message on its way.
-///
-/// The server has to pass on to all what one of them sends. A server that sends of its own accord is
-/// listened to with --publishers 0: its messages are counted, and timed if another loadgen with the
-/// same --seed publishes them.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    payload: PayloadOptions,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
 
 /// Who publishes how much to whom.
 #[derive(Clone, Debug, Args)]
@@ -67,19 +42,21 @@ pub(crate) struct Load {
     /// A message that each connection sends when it is open, as servers want it that have topics.
     #[arg(long, value_name = "TEXT")]
     pub(crate) subscribe: Option<String>,
+    #[command(flatten)]
+    pub(crate) payload: PayloadOptions,
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
-    let Options { server, load, payload, timeline, crowd, output } = options;
+pub(crate) fn run(options: &Options<Load>) -> Result<Ending, String> {
+    let Options { load, timeline, .. } = options;
     let count = load.connections.checked_add(load.publishers).filter(|count| *count > 0);
     let count = count.ok_or("--connections and --publishers: there has to be somebody")?;
-    let plan = Arc::new(Plan::new(server, crowd, count, false)?);
-    let composer = stamped(payload, &plan)?;
-    let mut session = Session::new("push", &plan, server, crowd, output)?;
+    let plan = Arc::new(Plan::new(options, count, false)?);
+    let composer = stamped(&load.payload, &plan)?;
+    let mut session = Session::new("push", &plan, options)?;
     session.fact("subscribers", load.connections);
     session.fact("publishers", load.publishers);
-    session.fact("message", format!("{} bytes, {:?}", composer.message_len(), payload.kind));
+    session.message(&load.payload, &composer);
     session.pacing = match load.publishers {
         0 => Pacing::Idle,
         _ => Pacing::Open { rate: load.publish_rate },
@@ -87,16 +64,10 @@ pub(crate) fn run(options: &Options) -> Result<Ending, String> {
     let make = Push::maker(composer, load, &plan);
     let mut conductor = session.start(Timing::OneWay, Some(timeline.duration), make)?;
     conductor.open(timeline.open_max);
-    conductor.load(
-        (load.publishers > 0).then_some(load.publish_rate),
-        timeline.warm_up,
-        Forget::Messages,
-    );
-    conductor.pause(timeline.duration);
-    conductor.end();
-    session.measure_server(&conductor);
+    let rate = (load.publishers > 0).then_some(load.publish_rate);
+    session.load(&mut conductor, rate, Forget::Messages);
     conductor.rest(timeline.grace);
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// Messages that carry a clock.
@@ -318,7 +289,8 @@ impl Workload for Push {
 
 /// What a seed is for.
 const ARRIVALS: u64 = 5;
-const EXAMPLES: &str = "\
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen push ws://127.0.0.1:9002/chat --kind text --template 'say {payload}'
   loadgen push ws://127.0.0.1:9003 --connections 10000 --publishers 4 --publish-rate 100

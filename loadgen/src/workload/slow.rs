@@ -22,42 +22,23 @@ use throng::{
 
 use super::push::{self, Push, stamped};
 use crate::{
-    cli::{CrowdOptions, OutputOptions, PayloadOptions, ServerOptions, TimelineOptions},
+    cli::Options,
     crew::{MESSAGE_LEN_MAX, Plan},
     record::{Forget, Pacing, Timing},
     session::{Ending, Session},
 };
 
-/// Publishes to many readers, some of whom read slowly or not at all, and tells what becomes of them
-/// and what the others notice of it.
+/// Who publishes how much to whom, and who of them is slow.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
+pub(crate) struct Slowness {
     #[command(flatten)]
     load: push::Load,
-    #[command(flatten)]
-    slowness: Slowness,
-    #[command(flatten)]
-    payload: PayloadOptions,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
-
-/// Who is slow.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Slow readers")]
-struct Slowness {
     /// Which part of the subscribers is slow, 0 to 1.
-    #[arg(long, value_name = "PART", default_value_t = 0.1, value_parser = part)]
+    #[arg(long, value_name = "PART", default_value_t = 0.1, value_parser = part,
+          help_heading = "Slow readers")]
     slow: f64,
     /// Bytes a second that each of them reads; 0 is none.
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Slow readers")]
     read_rate: u64,
 }
 
@@ -69,33 +50,30 @@ fn part(text: &str) -> Result<f64, String> {
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
-    let Options { server, load, slowness, payload, timeline, crowd, output } = options;
-    let slow_count = (f64::from(load.connections) * slowness.slow).ceil() as u32;
+pub(crate) fn run(options: &Options<Slowness>) -> Result<Ending, String> {
+    let Options { load: Slowness { load, slow, read_rate }, timeline, .. } = options;
+    let slow_count = (f64::from(load.connections) * slow).ceil() as u32;
     let brisk = push::Load { connections: load.connections - slow_count, ..load.clone() };
     let count = brisk.connections.checked_add(brisk.publishers).filter(|count| *count > 0);
     let count = count.ok_or("--connections, --slow and --publishers: somebody has to read")?;
-    let plan = Arc::new(Plan::new(server, crowd, count, false)?);
-    let composer = stamped(payload, &plan)?;
-    let mut session = Session::new("slow", &plan, server, crowd, output)?;
+    let plan = Arc::new(Plan::new(options, count, false)?);
+    let composer = stamped(&load.payload, &plan)?;
+    let mut session = Session::new("slow", &plan, options)?;
     session.fact("subscribers", brisk.connections);
-    session.fact("slow subscribers", format!("{slow_count}, {} B/s each", slowness.read_rate));
+    session.fact("slow subscribers", format!("{slow_count}, {read_rate} B/s each"));
     session.fact("publishers", load.publishers);
-    session.fact("message", format!("{} bytes, {:?}", composer.message_len(), payload.kind));
+    session.message(&load.payload, &composer);
     session.pacing = Pacing::Open { rate: load.publish_rate };
     let make = Push::maker(composer, &brisk, &plan);
     let mut conductor = session.start(Timing::OneWay, Some(timeline.duration), make)?;
     conductor.open(timeline.open_max);
-    let laggards = Laggards::start(&plan, slow_count, slowness.read_rate, load.subscribe.clone())?;
+    let laggards = Laggards::start(&plan, slow_count, *read_rate, load.subscribe.clone())?;
     laggards.wait_open(timeline.open_max);
     laggards.fall_asleep();
-    conductor.load(Some(load.publish_rate), timeline.warm_up, Forget::Messages);
-    conductor.pause(timeline.duration);
-    conductor.end();
-    session.measure_server(&conductor);
+    session.load(&mut conductor, Some(load.publish_rate), Forget::Messages);
     conductor.rest(timeline.grace);
     session.fact("of the slow ones", laggards.wake_up()?);
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// The slow readers.
@@ -252,7 +230,8 @@ impl Handler for Laggard {
 const GLANCE: Duration = Duration::from_millis(10);
 /// What those who slept may take to see what became of them.
 const AWAKENING: Duration = Duration::from_millis(500);
-const EXAMPLES: &str = "\
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen slow ws://127.0.0.1:9002/chat --kind text --template 'say {payload}' --size 16384 -r 100
   loadgen slow ws://127.0.0.1:9003 --connections 1000 --slow 0.05 --read-rate 10000

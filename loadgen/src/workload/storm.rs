@@ -8,7 +8,7 @@ use throng::CloseCode;
 
 use crate::{
     backoff::Backoff,
-    cli::{CrowdOptions, OutputOptions, ServerOptions, TimelineOptions, connections, positive},
+    cli::{Options, connections, positive},
     clock::{Nanos, now},
     crew::{Conductor, Core, LoadConn, LoadConnections, Order, Plan, Workload},
     pacing::{Arrivals, Pacer},
@@ -16,27 +16,10 @@ use crate::{
     session::{Ending, Session},
 };
 
-/// Opens connections as fast as the server takes them; or kills a crowd of them, and times how long
-/// it takes them to come back.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    server: ServerOptions,
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    timeline: TimelineOptions,
-    #[command(flatten)]
-    crowd: CrowdOptions,
-    #[command(flatten)]
-    output: OutputOptions,
-}
-
 /// How much of a storm it is.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
-struct Load {
+pub(crate) struct Load {
     /// How many connections there are at a time.
     #[arg(long, short, value_name = "N", default_value_t = 100,
           value_parser = connections)]
@@ -54,7 +37,7 @@ struct Load {
 }
 
 /// Runs it, and says how it went.
-pub(crate) fn run(options: &Options) -> Result<Ending, String> {
+pub(crate) fn run(options: &Options<Load>) -> Result<Ending, String> {
     match options.load.kill {
         Some(rounds) => kill(options, rounds),
         None => storm(options),
@@ -62,12 +45,12 @@ pub(crate) fn run(options: &Options) -> Result<Ending, String> {
 }
 
 /// Handshakes as fast as they go, or at a rate.
-fn storm(options: &Options) -> Result<Ending, String> {
-    let Options { server, load, timeline, crowd, output } = options;
-    let mut plan = Plan::new(server, crowd, load.connections, true)?;
+fn storm(options: &Options<Load>) -> Result<Ending, String> {
+    let Options { load, timeline, .. } = options;
+    let mut plan = Plan::new(options, load.connections, true)?;
     plan.reconnect = load.rate.is_none().then_some(AFTER_FAILURE);
     let plan = Arc::new(plan);
-    let mut session = Session::new("storm", &plan, server, crowd, output)?;
+    let mut session = Session::new("storm", &plan, options)?;
     session.fact("connections at a time", load.connections);
     session.pacing = match load.rate {
         Some(rate) => Pacing::Open { rate },
@@ -84,22 +67,19 @@ fn storm(options: &Options) -> Result<Ending, String> {
     if load.rate.is_none() {
         conductor.order(Order::Open(now()));
     }
-    conductor.load(load.rate, timeline.warm_up, Forget::All);
-    conductor.pause(timeline.duration);
-    conductor.end();
-    session.measure_server(&conductor);
+    session.load(&mut conductor, load.rate, Forget::All);
     conductor.order(Order::Rest);
     conductor.order(Order::OpenNoMore);
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// A crowd that is cut off and comes back.
-fn kill(options: &Options, rounds: u32) -> Result<Ending, String> {
-    let Options { server, load, timeline, crowd, output } = options;
-    let mut plan = Plan::new(server, crowd, load.connections, true)?;
+fn kill(options: &Options<Load>, rounds: u32) -> Result<Ending, String> {
+    let Options { load, timeline, crowd, .. } = options;
+    let mut plan = Plan::new(options, load.connections, true)?;
     plan.reconnect = Some(crowd.backoff());
     let plan = Arc::new(plan);
-    let mut session = Session::new("storm", &plan, server, crowd, output)?;
+    let mut session = Session::new("storm", &plan, options)?;
     session.fact("connections", load.connections);
     session.fact("kills", rounds);
     session.fact(
@@ -124,7 +104,7 @@ fn kill(options: &Options, rounds: u32) -> Result<Ending, String> {
     session.measure_server(&conductor);
     conductor.order(Order::Rest);
     conductor.order(Order::OpenNoMore);
-    session.finish(conductor, timeline.warm_up)
+    session.finish(conductor)
 }
 
 /// Kills all connections, and says how long it took until all were back.
@@ -204,7 +184,8 @@ const AFTER_FAILURE: Backoff =
     Backoff { first: Duration::from_millis(10), max: Duration::from_secs(1) };
 /// What a seed is for.
 const ARRIVALS: u64 = 4;
-const EXAMPLES: &str = "\
+/// For the command line's help.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   loadgen storm ws://127.0.0.1:9001 --connections 200
   loadgen storm ws://127.0.0.1:9001 --connections 10000 --kill 3 --backoff 1s --backoff-max 30s
