@@ -186,17 +186,10 @@ impl Recorder {
         self.cpu += more;
     }
 
-    /// Whether the interval that is under way ends by `now`, so that the next [`tick`](Self::tick)
-    /// will pass it on.
-    #[inline]
-    pub(crate) fn is_due(&self, now: Instant) -> bool {
-        now >= self.interval_end()
-    }
-
     /// Passes on the intervals that have ended. Once a turn: it costs a comparison until then.
     #[inline]
     pub(crate) fn tick(&mut self, now: Instant) {
-        while self.is_due(now) && self.phase != Phase::Draining {
+        while now >= self.interval_end() && self.phase != Phase::Draining {
             self.pass_on(self.settings.interval);
         }
     }

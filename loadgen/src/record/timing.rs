@@ -20,10 +20,6 @@ pub(crate) enum Timing {
     OneWay,
     /// From the moment a publication was sent to its arrival at one subscriber.
     OneWayService,
-    /// From the first to the last subscriber that a publication reached.
-    Spread,
-    /// From a ping to its pong.
-    Ping,
     /// From our close frame to the end of the connection.
     Close,
     /// From the moment a message should have been sent to the moment it was: our own delay.
@@ -37,7 +33,7 @@ impl Timing {
     pub(crate) const COUNT: usize = Self::ALL.len();
 
     /// All, in the order reports show them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Connect,
         Self::Upgrade,
         Self::FirstMessage,
@@ -45,8 +41,6 @@ impl Timing {
         Self::RoundTripService,
         Self::OneWay,
         Self::OneWayService,
-        Self::Spread,
-        Self::Ping,
         Self::Close,
         Self::SendDelay,
         Self::LoopLag,
@@ -67,8 +61,6 @@ impl Timing {
             Self::RoundTripService => "round_trip_service",
             Self::OneWay => "one_way",
             Self::OneWayService => "one_way_service",
-            Self::Spread => "spread",
-            Self::Ping => "ping",
             Self::Close => "close",
             Self::SendDelay => "send_delay",
             Self::LoopLag => "loop_lag",
@@ -85,8 +77,6 @@ impl Timing {
             Self::RoundTripService => "round trip, service",
             Self::OneWay => "one-way",
             Self::OneWayService => "one-way, service",
-            Self::Spread => "spread",
-            Self::Ping => "ping",
             Self::Close => "close",
             Self::SendDelay => "own send delay",
             Self::LoopLag => "own loop lag",

@@ -28,7 +28,7 @@ pub(crate) fn text(one: &Run, other: &Run) -> String {
 }
 
 /// Why the figures may say nothing about what one wants to compare.
-pub(crate) fn warnings(one: &Run, other: &Run) -> Vec<String> {
+fn warnings(one: &Run, other: &Run) -> Vec<String> {
     let mut warnings = Vec::new();
     for (name, run) in [("a", one), ("b", other)] {
         for reason in run.verdict.reasons() {

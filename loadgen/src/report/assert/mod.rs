@@ -25,7 +25,7 @@ pub(crate) const EXIT_CODE: u8 = 3;
 pub(crate) const METRICS: &str = "\
 latencies    p50, p99, p99.9 (any percentile), min, mean, max; of the workload's main latency, or of
              another: connect.p99, upgrade.p99, first_message.p50, round_trip.p99, one_way.p99,
-             spread.max, ping.p99, close.p99, and so on. With a unit: 50ms, 1.5s, 200us.
+             close.max, and so on. With a unit: 50ms, 1.5s, 200us.
 counters     attempted, connected, failed, closed, sent, received, sent_bytes, received_bytes, lost,
              duplicated, reordered, corrupted, errors, late, unsent; open (at the end). A number
              (10k, 1M, 64KiB) or a part: failed, connected and errors of those attempted, closed of
@@ -183,7 +183,7 @@ mod tests {
         check(&run, &["rate>=10k", "sent_rate>10k", "connect_rate==0"], &["rate>10.1k"]);
         check(&run, &["bytes_per_connection<5KiB", "user_bytes_per_connection==64B"], &[]);
         // What was not measured.
-        check(&run, &[], &["one_way.p99<1h", "ping.max>=0s"]);
+        check(&run, &[], &["one_way.p99<1h", "close.max>=0s"]);
         let mut bare = run.clone();
         bare.memory.clear();
         check(&bare, &[], &["bytes_per_connection<1GiB"]);
