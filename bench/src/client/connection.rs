@@ -33,30 +33,30 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, and goes through the opening handshake.
-    pub(crate) fn open(target: SocketAddrV4, source: Ipv4Addr) -> io::Result<Self> {
-        let connection = Self::begin(target, source)?;
-        connection.receive_acceptance()?;
-        Ok(connection)
+    /// Connects the one with this index, and goes through its opening handshake.
+    pub(crate) fn open(target: SocketAddrV4, index: usize) -> io::Result<Self> {
+        let connection = Self::begin(target, source_address(index));
+        let opened = connection.and_then(|connection| {
+            connection.receive_acceptance()?;
+            Ok(connection)
+        });
+        opened.map_err(|error| failed(index, &error))
     }
 
     /// Connects those with these indices, and goes through their opening handshakes.
     ///
     /// Some at a time, so that opening many does not mean to wait for each.
     pub(crate) fn open_all(target: SocketAddrV4, indices: Range<usize>) -> io::Result<Vec<Self>> {
-        let failed = |index: usize, error: io::Error| {
-            io::Error::new(error.kind(), format!("connection {index} failed: {error}"))
-        };
         let mut connections = Vec::with_capacity(indices.len());
         for start in indices.clone().step_by(OPENING_MAX) {
             let indices = start..indices.end.min(start + OPENING_MAX);
             let first = connections.len();
             for index in indices.clone() {
                 let connection = Self::begin(target, source_address(index));
-                connections.push(connection.map_err(|error| failed(index, error))?);
+                connections.push(connection.map_err(|error| failed(index, &error))?);
             }
             for (connection, index) in connections[first..].iter().zip(indices) {
-                connection.receive_acceptance().map_err(|error| failed(index, error))?;
+                connection.receive_acceptance().map_err(|error| failed(index, &error))?;
             }
         }
         Ok(connections)
@@ -158,6 +158,10 @@ fn request(target: SocketAddrV4) -> String {
     )
 }
 
+fn failed(index: usize, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("connection {index} failed: {error}"))
+}
+
 /// Says what it means when a socket with a time limit would block.
 fn explained(error: Errno) -> io::Error {
     match error {
@@ -171,7 +175,7 @@ fn explained(error: Errno) -> io::Error {
 
 /// The source address of connection `index`, an address of the loopback network that is not
 /// 127.0.0.1. One address serves as many connections as find their ports without a search.
-pub(crate) fn source_address(index: usize) -> Ipv4Addr {
+fn source_address(index: usize) -> Ipv4Addr {
     const FIRST: u32 = Ipv4Addr::new(127, 64, 0, 1).to_bits();
     Ipv4Addr::from_bits(FIRST + (index / CONNECTIONS_EACH) as u32)
 }

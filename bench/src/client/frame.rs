@@ -1,4 +1,4 @@
-//! The message that clients send, and the two answers there are to it.
+//! Frames, the message that clients send in one, and the two answers there are to it.
 
 /// A message in one masked frame, and what comes back.
 #[derive(Debug)]
@@ -7,11 +7,14 @@ pub(crate) struct Exchange {
     answer: Vec<u8>,
 }
 
-/// What a message is (RFC 6455 §5.2).
+/// What a frame is (RFC 6455 §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Text = 1,
     Binary = 2,
+    Close = 8,
+    Ping = 9,
+    Pong = 10,
 }
 
 /// Who answers: told by the mask bit of an answer's second byte.
@@ -27,12 +30,9 @@ impl Exchange {
     /// A message of `payload_len` bytes.
     pub(crate) fn new(opcode: Opcode, payload_len: usize) -> Self {
         let payload: Vec<u8> = (0..payload_len).map(|n| b'a' + (n % 26) as u8).collect();
-        let mut frame = header(opcode, payload_len, MASKED);
-        frame.extend(MASKING_KEY);
-        frame.extend(payload.iter().zip(MASKING_KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
         let mut answer = header(opcode, payload_len, 0);
-        answer.extend(payload);
-        Self { frame, answer }
+        answer.extend(&payload);
+        Self { frame: masked(opcode, &payload), answer }
     }
 
     /// What a client sends.
@@ -56,10 +56,24 @@ impl Answer {
     }
 }
 
+impl Opcode {
+    /// The first byte of a final frame (RFC 6455 §5.2).
+    pub(crate) fn first_byte(self) -> u8 {
+        0x80 | self as u8
+    }
+}
+
+/// A final frame as clients send it.
+pub(crate) fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(opcode, payload.len(), MASKED);
+    frame.extend(MASKING_KEY);
+    frame.extend(payload.iter().zip(MASKING_KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
 /// The header of a final frame (RFC 6455 §5.2), up to its masking key.
 fn header(opcode: Opcode, payload_len: usize, masked: u8) -> Vec<u8> {
-    const FINAL: u8 = 0x80;
-    let mut header = vec![FINAL | opcode as u8];
+    let mut header = vec![opcode.first_byte()];
     match payload_len {
         0..=125 => header.push(masked | payload_len as u8),
         126..=0xffff => {

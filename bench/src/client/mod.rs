@@ -11,6 +11,7 @@ mod frame;
 mod load;
 
 pub(crate) use self::{
-    connection::{ACCEPTANCE, Connection, source_address},
+    connection::{ACCEPTANCE, Connection},
+    frame::{Opcode, masked},
     load::{Load, Window, measure},
 };

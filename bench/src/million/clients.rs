@@ -27,7 +27,7 @@ use rustix::{
 };
 
 use super::{bounds::Bounds, wire::News};
-use crate::client::{Connection, source_address};
+use crate::client::Connection;
 
 /// What all clients can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,9 +178,7 @@ impl Share {
         if index.is_multiple_of(CHECK_EACH) {
             bounds.check()?;
         }
-        Connection::open(self.target, source_address(index)).map_err(|error| {
-            io::Error::new(error.kind(), format!("connection {index} failed: {error}"))
-        })
+        Connection::open(self.target, index)
     }
 
     /// Has each client hear all `news` as they come, as long as the bounds allow.

@@ -8,6 +8,8 @@ use rustix::{
     net::{RecvFlags, SendFlags, recv, send},
 };
 
+use crate::client::{Opcode, masked};
+
 /// What a client can hear from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
@@ -36,9 +38,9 @@ impl News {
             return Err(io::Error::other(format!("waited for {self:?}, and heard {heard:02x?}")));
         }
         match self {
-            Self::Ping => answer(socket, PONG, PING.as_bytes()),
+            Self::Ping => answer(socket, Opcode::Pong, PING.as_bytes()),
             Self::Message | Self::End => Ok(()),
-            Self::Close => answer(socket, CLOSE, &GOING_AWAY),
+            Self::Close => answer(socket, Opcode::Close, &GOING_AWAY),
         }
     }
 
@@ -46,11 +48,11 @@ impl News {
         let Some((header, payload)) = heard.split_first_chunk::<2>() else {
             return self == Self::End && heard.is_empty();
         };
-        let is_frame = |opcode| *header == [opcode, payload.len() as u8];
+        let is_frame = |opcode: Opcode| *header == [opcode.first_byte(), payload.len() as u8];
         match self {
-            Self::Ping => is_frame(PING_OPCODE) && payload == PING.as_bytes(),
-            Self::Message => is_frame(TEXT) && payload == MESSAGE.as_bytes(),
-            Self::Close => is_frame(CLOSE) && payload.starts_with(&GOING_AWAY),
+            Self::Ping => is_frame(Opcode::Ping) && payload == PING.as_bytes(),
+            Self::Message => is_frame(Opcode::Text) && payload == MESSAGE.as_bytes(),
+            Self::Close => is_frame(Opcode::Close) && payload.starts_with(&GOING_AWAY),
             Self::End => false,
         }
     }
@@ -86,25 +88,14 @@ fn wait(socket: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
 }
 
 /// Sends a masked frame, which is shorter than any socket's buffer.
-fn answer(socket: BorrowedFd<'_>, opcode: u8, payload: &[u8]) -> io::Result<()> {
-    let mut frame = vec![opcode, MASKED | payload.len() as u8];
-    frame.extend(MASKING_KEY);
-    frame.extend(payload.iter().zip(MASKING_KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
+fn answer(socket: BorrowedFd<'_>, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+    let frame = masked(opcode, payload);
     match send(socket, &frame, SendFlags::NOSIGNAL)? {
         sent if sent == frame.len() => Ok(()),
         sent => Err(io::Error::other(format!("only {sent} bytes of {} left", frame.len()))),
     }
 }
 
-/// First bytes of final frames (RFC 6455 §5.2).
-const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
-const PING_OPCODE: u8 = 0x89;
-const PONG: u8 = 0x8a;
-
-const MASKED: u8 = 0x80;
-/// Fixed: a server cannot tell.
-const MASKING_KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The close code 1001 (RFC 6455 §7.4.1).
 const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
 /// No frame here has a longer payload than a control frame may have (RFC 6455 §5.5).
