@@ -5,6 +5,7 @@
 //! and `idle` measure one server that runs already; `million` holds as many connections as the machine
 //! has memory for.
 
+mod bounds;
 mod client;
 mod floor;
 mod instructions;

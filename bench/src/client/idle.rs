@@ -11,7 +11,8 @@ use std::{
 use clap::Args;
 use throng_meter::{KernelMemory, Process, Taken, available_len};
 
-use super::crowd::{Bounds, Crowd, Step};
+use super::crowd::{Crowd, Step};
+use crate::bounds::{Bounds, MEMORY_MIN, Watch};
 
 /// Opens many connections, lets them rest, and reports what each costs in memory.
 #[derive(Debug, Args)]
@@ -107,8 +108,8 @@ impl Test {
                 format!("{count} connections take about {needed}, and {available} are left");
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, problem));
         }
-        let bounds = Bounds { available_min: MEMORY_MIN, deadline: Instant::now() + give_up };
-        Ok(Self { crowd: Crowd::new(target, count, bounds), server, count, bounds })
+        let bounds = Bounds::new(&Watch::default(), give_up, MEMORY_MIN);
+        Ok(Self { crowd: Crowd::new(target, count, &bounds), server, count, bounds })
     }
 
     /// Opens, rests, exchanges, closes; a line of the report for each.
@@ -206,8 +207,6 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// What has to stay free or page cache.
-const MEMORY_MIN: u64 = 2 << 30;
 /// What both ends of a connection take, in the kernel and in the server, at the most.
 const PAIR_LEN: u64 = 12 << 10;
 const GIVE_UP: Duration = Duration::from_secs(120);

@@ -9,9 +9,11 @@ mod connection;
 mod crowd;
 mod frame;
 mod load;
+mod workers;
 
 pub(crate) use self::{
     connection::{ACCEPTANCE, Connection},
     frame::{Opcode, masked},
     load::{Load, Window, measure},
+    workers::{Workers, share_len},
 };

@@ -14,20 +14,21 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, Sender},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::Instant,
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    thread::{UnshareFlags, unshare_unsafe},
 };
 
-use super::{bounds::Bounds, wire::News};
-use crate::client::Connection;
+use super::wire::News;
+use crate::{
+    bounds::Bounds,
+    client::{Connection, Workers, share_len},
+};
 
 /// What all clients can be told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,29 +53,19 @@ pub(super) struct Tally {
 
 /// All clients. Dropped, they are gone.
 #[derive(Debug)]
-pub(super) struct Clients {
-    workers: Vec<Worker>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    steps: Option<Sender<(Step, Bounds)>>,
-    tallies: Receiver<Tally>,
-    thread: Option<JoinHandle<()>>,
-}
+pub(super) struct Clients(Workers<(Step, Bounds), Tally>);
 
 impl Clients {
     /// Threads for `count` clients of `target`, none of which is connected yet. A thread has a table
     /// of at most `descriptors_max`.
     pub(super) fn new(target: SocketAddrV4, count: usize, descriptors_max: usize) -> Self {
-        let room = descriptors_max.saturating_sub(DESCRIPTORS_LEFT).clamp(1, SHARE_LEN_MAX);
-        let share_len = count.div_ceil(WORKER_COUNT_MIN).clamp(1, room);
+        let share_len = count.div_ceil(WORKER_COUNT_MIN).clamp(1, share_len(descriptors_max));
         let enough = Arc::new(AtomicBool::new(false));
-        let workers = (0..count).step_by(share_len).map(|start| {
-            let share = start..count.min(start + share_len);
-            Worker::start(Share { target, share, enough: enough.clone(), connections: Vec::new() })
-        });
-        Self { workers: workers.collect() }
+        Self(Workers::start(count, share_len, |share| {
+            let (enough, connections) = (enough.clone(), Vec::new());
+            let mut share = Share { target, share, enough, connections };
+            move |(step, bounds)| Ok(share.take(step, &bounds))
+        }))
     }
 
     /// Has every client do `step`, and waits for all of them.
@@ -85,55 +76,19 @@ impl Clients {
 
     /// Has every client begin with `step`.
     pub(super) fn begin(&self, step: Step, bounds: &Bounds) {
-        for worker in &self.workers {
-            // One that is gone is missed in `finish`.
-            let _ = worker.steps.as_ref().map(|steps| steps.send((step, bounds.clone())));
-        }
+        self.0.begin(&(step, bounds.clone()));
     }
 
     /// Waits for all clients to finish what they began.
     pub(super) fn finish(&self) -> Tally {
         let mut sum = Tally::default();
-        for worker in &self.workers {
-            let tally =
-                worker.tallies.recv().unwrap_or_else(|_| Tally::failed("a client thread is gone"));
+        for result in self.0.finish() {
+            let failed = |error: io::Error| Tally { count: 0, problem: Some(error.to_string()) };
+            let tally = result.unwrap_or_else(failed);
             sum.count += tally.count;
             sum.problem = sum.problem.or(tally.problem);
         }
         sum
-    }
-}
-
-impl Drop for Clients {
-    fn drop(&mut self) {
-        self.workers.iter_mut().for_each(|worker| worker.steps = None);
-        for worker in &mut self.workers {
-            let _ = worker.thread.take().map(JoinHandle::join);
-        }
-    }
-}
-
-impl Worker {
-    fn start(mut share: Share) -> Self {
-        let (steps, todo) = mpsc::channel::<(Step, Bounds)>();
-        let (done, tallies) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            // SAFETY: descriptors that this thread opens stay in it, until it closes them, and it uses
-            // none that another thread has opened.
-            let unshared = unsafe { unshare_unsafe(UnshareFlags::FILES) };
-            for (step, bounds) in todo {
-                let tally = match unshared {
-                    Ok(()) => share.take(step, &bounds),
-                    Err(error) => {
-                        Tally::failed(&format!("no descriptor table of its own: {error}"))
-                    }
-                };
-                if done.send(tally).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { steps: Some(steps), tallies, thread: Some(thread) }
     }
 }
 
@@ -228,18 +183,8 @@ fn poll_all(waiting: &mut [PollFd<'_>]) -> io::Result<()> {
     }
 }
 
-impl Tally {
-    fn failed(problem: &str) -> Self {
-        Self { count: 0, problem: Some(problem.into()) }
-    }
-}
-
 /// Few connections are opened by so many threads, or the server would wait for us.
 const WORKER_COUNT_MIN: usize = 16;
-/// Connections of one thread; more would be slow to open one after the other.
-const SHARE_LEN_MAX: usize = 19_000;
-/// Of a descriptor table, for what the process has open before.
-const DESCRIPTORS_LEFT: usize = 100;
 /// How many new connections between two looks at memory and clock.
 const CHECK_EACH: usize = 500;
 /// How long to wait for the server between two of them.

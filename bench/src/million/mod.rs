@@ -7,11 +7,9 @@
 //!   child    that process, seen from here: a line to it, a line back
 //!   clients  threads that hold the other ends
 //!   wire     what a client hears, and what it answers
-//!   bounds   what keeps the machine from harm
 //!   report   what was found out
 //! ```
 
-mod bounds;
 mod child;
 mod clients;
 mod report;
@@ -29,8 +27,8 @@ use std::{
 use clap::Args;
 use throng_meter::available_len;
 
-use self::{bounds::Watch, report::Report, run::Run};
-use crate::{floor::Driver, sys};
+use self::{report::Report, run::Run};
+use crate::{bounds::Watch, floor::Driver, sys};
 
 /// Holds as many connections as asked for, reaches all of them, and closes them.
 #[derive(Debug, Args)]

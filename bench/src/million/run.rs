@@ -8,13 +8,16 @@ use std::{
 use throng_meter::{KernelMemory, Process, available_len};
 
 use super::{
-    bounds::{Bounds, MEMORY_MIN, Watch},
     child::Child,
     clients::{Clients, Step, Tally},
     report::{Memory, Phase, Report},
     wire::News,
 };
-use crate::{floor::Driver, sys};
+use crate::{
+    bounds::{Bounds, MEMORY_MIN, Watch},
+    floor::Driver,
+    sys,
+};
 
 /// What to do, and within which limits.
 pub(super) struct Run {

@@ -15,13 +15,14 @@ use signal_hook::{
 };
 use throng_meter::available_len;
 
-/// Notices that the run is to end: the first signal asks for that, the second insists.
-#[derive(Clone, Debug)]
-pub(super) struct Watch(Arc<AtomicBool>);
+/// Notices that the run is to end: the first signal asks for that, the second insists. The default
+/// notices nothing, and a signal ends the process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch(Arc<AtomicBool>);
 
-/// How far one phase may go.
+/// How far something may go.
 #[derive(Clone, Debug)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     watch: Watch,
     deadline: Instant,
     /// Bytes that have to stay free or page cache.
@@ -29,7 +30,8 @@ pub(super) struct Bounds {
 }
 
 impl Watch {
-    pub(super) fn new() -> io::Result<Self> {
+    /// From now on.
+    pub(crate) fn new() -> io::Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             flag::register_conditional_default(signal, interrupted.clone())?;
@@ -38,19 +40,19 @@ impl Watch {
         Ok(Self(interrupted))
     }
 
-    pub(super) fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl Bounds {
     /// From now on, for `time`, with at least `available_min` bytes left.
-    pub(super) fn new(watch: &Watch, time: Duration, available_min: u64) -> Self {
+    pub(crate) fn new(watch: &Watch, time: Duration, available_min: u64) -> Self {
         Self { watch: watch.clone(), deadline: Instant::now() + time, available_min }
     }
 
     /// Fails when it is time to stop, and says why.
-    pub(super) fn check(&self) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
         if self.watch.is_interrupted() {
             return Err(io::Error::new(ErrorKind::Interrupted, "interrupted"));
         }
@@ -65,13 +67,13 @@ impl Bounds {
         Ok(())
     }
 
-    pub(super) fn time_left(&self) -> Duration {
+    pub(crate) fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
 /// What has to stay free or page cache, whatever happens.
-pub(super) const MEMORY_MIN: u64 = 2 << 30;
+pub(crate) const MEMORY_MIN: u64 = 2 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -83,7 +85,7 @@ mod tests {
             let bounds = Bounds::new(watch, Duration::from_secs(time), available_min);
             assert_eq!(bounds.check().err().map(|error| error.kind()), expected);
         };
-        let watch = Watch(Arc::default());
+        let watch = Watch::default();
         check(&watch, 1000, 0, None);
         check(&watch, 0, 0, Some(ErrorKind::TimedOut));
         check(&watch, 1000, u64::MAX, Some(ErrorKind::OutOfMemory));
