@@ -104,12 +104,12 @@ fn count(
     let mut load = work.open(running.address)?;
     advance(&mut *load, units / 10 + 1)?;
     dump(&running)?;
-    let before = load.count();
+    let before = load.done().count;
     advance(&mut *load, units)?;
     dump(&running)?;
     let total = fs::read_to_string(dump_path(&file, 2))?;
     let total = total_of(&total).ok_or_else(|| io::Error::other("a dump has no total"))?;
-    Ok(total as f64 / (load.count() - before) as f64)
+    Ok(total as f64 / (load.done().count - before) as f64)
 }
 
 /// Starts a server that runs under valgrind.
@@ -136,8 +136,8 @@ fn start(server: &Server, command: Command, kind: Kind) -> io::Result<Running> {
 
 /// Loads until `units` more are done.
 fn advance(load: &mut dyn Load, units: u64) -> io::Result<()> {
-    let (start, end) = (Instant::now(), load.count() + units);
-    while load.count() < end {
+    let (start, end) = (Instant::now(), load.done().count + units);
+    while load.done().count < end {
         if start.elapsed() > PATIENCE {
             return Err(io::Error::other(format!("{units} units take longer than {PATIENCE:?}")));
         }

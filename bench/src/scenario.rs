@@ -154,7 +154,26 @@ const SCENARIOS: [Scenario; 9] = [
 
 #[cfg(test)]
 mod tests {
+    use std::{net::SocketAddr, time::Duration};
+
+    use throng_meter::Process;
+
     use super::*;
+    use crate::{client, floor};
+
+    #[test]
+    fn all_work_gets_done() {
+        let check = |work: Work, broadcast: bool| {
+            let SocketAddr::V4(target) = floor::spawn(broadcast) else { panic!("it is IPv4") };
+            let mut load = work.open(target).unwrap();
+            let window = client::measure(&mut *load, Process::this(), Duration::ZERO).unwrap();
+            assert!(window.count > 0 && window.quantile_micros(0.5) > 0.0, "{window}");
+        };
+        let shape = Shape { connections: 10, size: 200, pipeline: 3, text: true };
+        check(Work::Echo(shape), false);
+        check(Work::Broadcast { connections: 10, size: 200 }, true);
+        check(Work::Handshakes { concurrent: 10 }, false);
+    }
 
     #[test]
     fn scenarios_by_name() {

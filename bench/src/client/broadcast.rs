@@ -1,41 +1,32 @@
 //! Broadcasts: one connection sends a message, and everyone gets it, the sender included.
 
 use std::{
-    io, mem,
+    io,
     net::SocketAddrV4,
-    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    buffer::spare_capacity,
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, EventData, EventFlags},
-    },
-    io::Errno,
+    event::{Timespec, epoll::EventFlags},
     net::{RecvFlags, recv},
 };
 
 use super::{
-    Load,
+    Done, Load,
     connection::Connection,
     frame::{Answer, Exchange, Opcode},
+    sockets::Sockets,
 };
-use crate::measure::Latencies;
 
 /// Connections that listen, and the first of them speaks.
 pub(crate) struct Audience {
     listeners: Vec<Listener>,
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
+    sockets: Sockets,
     exchange: Exchange,
     answer_len: usize,
     buffer: Vec<u8>,
-    /// Deliveries.
-    count: u64,
-    /// From a message until the last of all listeners has it.
-    latencies: Latencies,
+    /// Deliveries; but a latency is that from a message until the last of all listeners has it.
+    done: Done,
 }
 
 struct Listener {
@@ -59,36 +50,28 @@ impl Audience {
         speaker.send_all(exchange.frame())?;
         let mut answer = Vec::new();
         let mut kind = Answer::Message;
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        for (index, connection) in connections.iter().enumerate() {
+        let sockets = Sockets::new()?;
+        for (number, connection) in connections.iter().enumerate() {
             kind = connection.receive_answer(&exchange, &mut answer)?;
-            let data = EventData::new_u64(index as u64);
-            epoll::add(&epoll, &connection.socket, data, EventFlags::IN)?;
+            sockets.watch(connection, number, EventFlags::IN)?;
         }
         let listeners = connections.into_iter();
         let listeners = listeners.map(|connection| Listener { connection, received_len: 0 });
         Ok(Self {
             listeners: listeners.collect(),
-            epoll,
-            events: Vec::with_capacity(EVENT_COUNT),
+            sockets,
             answer_len: exchange.answer(kind).len(),
             exchange,
             buffer: vec![0; BUFFER_LEN],
-            count: 0,
-            latencies: Latencies::default(),
+            done: Done::default(),
         })
     }
 
     /// Receives what has arrived, and says how many listeners have the whole message by that.
     fn receive(&mut self) -> io::Result<usize> {
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&WAIT_MAX)) {
-            Err(Errno::INTR) | Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
         let mut complete = 0;
-        for event in &self.events {
-            let listener = &mut self.listeners[event.data.u64() as usize];
+        for number in self.sockets.ready(&WAIT_MAX)? {
+            let listener = &mut self.listeners[number];
             let socket = &listener.connection.socket;
             let (len, _) = recv(socket, &mut *self.buffer, RecvFlags::DONTWAIT)?;
             listener.received_len += len;
@@ -116,17 +99,13 @@ impl Load for Audience {
                 return Err(io::Error::other(format!("{awaited} listeners never got a message")));
             }
         }
-        self.latencies.record(start.elapsed());
-        self.count += self.listeners.len() as u64;
+        self.done.latencies.record(start.elapsed());
+        self.done.count += self.listeners.len() as u64;
         Ok(())
     }
 
-    fn count(&self) -> u64 {
-        self.count
-    }
-
-    fn take_latencies(&mut self) -> Latencies {
-        mem::take(&mut self.latencies)
+    fn done(&mut self) -> &mut Done {
+        &mut self.done
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -136,5 +115,4 @@ impl Load for Audience {
 
 const DELIVERY_MAX: Duration = Duration::from_secs(30);
 const WAIT_MAX: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-const EVENT_COUNT: usize = 1024;
 const BUFFER_LEN: usize = 64 << 10;

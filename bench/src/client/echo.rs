@@ -15,20 +15,17 @@ use std::{
 
 use clap::Args;
 use rustix::{
-    buffer::spare_capacity,
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, EventData, EventFlags},
-    },
+    event::{Timespec, epoll::EventFlags},
     io::{Errno, ioctl_fionbio},
     net::{RecvFlags, SendFlags, recv, send},
 };
 use throng_meter::Process;
 
 use super::{
-    Load,
+    Done, Load,
     connection::Connection,
     frame::{Answer, Exchange, Opcode},
+    sockets::Sockets,
 };
 use crate::{measure::Latencies, sys};
 
@@ -85,15 +82,13 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
 /// Connections that are kept busy.
 pub(crate) struct Clients {
     clients: Vec<Client>,
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
+    sockets: Sockets,
     /// Whether an answer is followed by another message.
     is_sending: bool,
     /// Answers that are still to come.
     awaited: usize,
-    count: u64,
     wire: Wire,
-    latencies: Latencies,
+    done: Done,
 }
 
 /// What all clients share: the bytes that they send, and where they receive.
@@ -130,23 +125,21 @@ impl Clients {
         let exchange = Exchange::new(opcode, shape.size);
         let connections = Connection::open_all(target, 0..shape.connections)?;
         let kind = exchange_all(&connections, &exchange)?;
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        for (index, connection) in connections.iter().enumerate() {
+        let sockets = Sockets::new()?;
+        for (number, connection) in connections.iter().enumerate() {
             ioctl_fionbio(&connection.socket, true)?;
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-            epoll::add(&epoll, &connection.socket, EventData::new_u64(index as u64), flags)?;
+            sockets.watch(connection, number, flags)?;
         }
         let clients = connections.into_iter();
         let clients = clients.map(|connection| Client::new(connection.socket, shape.pipeline));
         let mut clients = Self {
             clients: clients.collect(),
-            epoll,
-            events: Vec::with_capacity(EVENT_COUNT),
+            sockets,
             is_sending: true,
             awaited: shape.connections * shape.pipeline,
-            count: 0,
             wire: Wire::new(&exchange, kind, shape.pipeline),
-            latencies: Latencies::default(),
+            done: Done::default(),
         };
         for client in &mut clients.clients {
             client.sent_at.fill(Instant::now());
@@ -158,13 +151,8 @@ impl Clients {
 
 impl Load for Clients {
     fn turn(&mut self) -> io::Result<()> {
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&TURN_MAX)) {
-            Err(Errno::INTR) | Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-        for event in &self.events {
-            let client = &mut self.clients[event.data.u64() as usize];
+        for number in self.sockets.ready(&TURN_MAX)? {
+            let client = &mut self.clients[number];
             if client.unsent_len > 0 {
                 client.flush(&self.wire)?;
             }
@@ -173,8 +161,8 @@ impl Load for Clients {
                 continue;
             }
             let now = Instant::now();
-            client.take(count, now, &mut self.latencies);
-            self.count += count as u64;
+            client.take(count, now, &mut self.done.latencies);
+            self.done.count += count as u64;
             if self.is_sending {
                 client.queue(count, &self.wire)?;
             } else {
@@ -184,12 +172,8 @@ impl Load for Clients {
         Ok(())
     }
 
-    fn count(&self) -> u64 {
-        self.count
-    }
-
-    fn take_latencies(&mut self) -> Latencies {
-        mem::take(&mut self.latencies)
+    fn done(&mut self) -> &mut Done {
+        &mut self.done
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -310,5 +294,4 @@ const BATCH_LEN_MAX: usize = 100;
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long a turn may wait, so that the window ends even when nothing comes.
 const TURN_MAX: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-const EVENT_COUNT: usize = 1024;
 const BUFFER_LEN: usize = 256 << 10;

@@ -1,41 +1,33 @@
 //! A storm of newcomers: each connects, is accepted, and leaves.
 
 use std::{
-    io, mem,
+    io,
     net::{Ipv4Addr, SocketAddrV4},
-    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
 use rustix::{
-    buffer::spare_capacity,
-    event::{
-        Timespec,
-        epoll::{self, CreateFlags, EventData, EventFlags},
-    },
-    io::Errno,
+    event::{Timespec, epoll::EventFlags},
     net::{RecvFlags, recv},
 };
 
 use super::{
-    Load,
+    Done, Load,
     connection::{Connection, check_acceptance},
+    sockets::Sockets,
 };
-use crate::measure::Latencies;
 
 /// Visitors, as many at a time as it was told.
 pub(crate) struct Storm {
     target: SocketAddrV4,
     visitors: Vec<Option<Visitor>>,
-    epoll: OwnedFd,
-    events: Vec<epoll::Event>,
+    sockets: Sockets,
     /// Whether another one comes when one leaves.
     is_going_on: bool,
     /// How many have come.
     begun: usize,
-    /// How many have been accepted.
-    count: u64,
-    latencies: Latencies,
+    /// Those that were accepted.
+    done: Done,
 }
 
 struct Visitor {
@@ -50,12 +42,10 @@ impl Storm {
         let mut storm = Self {
             target,
             visitors: Vec::with_capacity(concurrent),
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(EVENT_COUNT),
+            sockets: Sockets::new()?,
             is_going_on: true,
             begun: 0,
-            count: 0,
-            latencies: Latencies::default(),
+            done: Done::default(),
         };
         for place in 0..concurrent {
             let visitor = storm.begin(place)?;
@@ -68,8 +58,7 @@ impl Storm {
         let began = Instant::now();
         let connection = Connection::begin(self.target, source_address(self.begun))?;
         self.begun += 1;
-        let data = EventData::new_u64(place as u64);
-        epoll::add(&self.epoll, &connection.socket, data, EventFlags::IN)?;
+        self.sockets.watch(&connection, place, EventFlags::IN)?;
         Ok(Visitor { connection, began, response: Vec::new() })
     }
 }
@@ -93,35 +82,25 @@ impl Visitor {
 
 impl Load for Storm {
     fn turn(&mut self) -> io::Result<()> {
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&TURN_MAX)) {
-            Err(Errno::INTR) | Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-        for event in mem::take(&mut self.events) {
-            let place = event.data.u64() as usize;
+        let ready: Vec<_> = self.sockets.ready(&TURN_MAX)?.collect();
+        for place in ready {
             let Some(visitor) = &mut self.visitors[place] else { continue };
             if !visitor.receive()? {
                 continue;
             }
-            self.latencies.record(visitor.began.elapsed());
-            self.count += 1;
+            self.done.latencies.record(visitor.began.elapsed());
+            self.done.count += 1;
             // Closes its socket.
             self.visitors[place] = None;
             if self.is_going_on {
                 self.visitors[place] = Some(self.begin(place)?);
             }
         }
-        self.events.reserve(EVENT_COUNT);
         Ok(())
     }
 
-    fn count(&self) -> u64 {
-        self.count
-    }
-
-    fn take_latencies(&mut self) -> Latencies {
-        mem::take(&mut self.latencies)
+    fn done(&mut self) -> &mut Done {
+        &mut self.done
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -148,4 +127,3 @@ const ADDRESS_COUNT: usize = 10_000;
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long a turn may wait, so that the window ends even when nothing comes.
 const TURN_MAX: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-const EVENT_COUNT: usize = 256;

@@ -1,7 +1,7 @@
 //! Load, and what it shows of a server while it lasts.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     time::{Duration, Instant},
 };
 
@@ -13,12 +13,17 @@ use crate::measure::{Cost, Counts, Latencies, Meter};
 pub(crate) trait Load {
     /// Does what there is to do, or waits a little for it.
     fn turn(&mut self) -> io::Result<()>;
-    /// How many units, such as messages that were answered, are done since it began.
-    fn count(&self) -> u64;
-    /// Of the units done since the last call.
-    fn take_latencies(&mut self) -> Latencies;
+    /// What is done since it began, or since it was taken.
+    fn done(&mut self) -> &mut Done;
     /// Waits for what is on its way, so that nothing was lost.
     fn finish(&mut self) -> io::Result<()>;
+}
+
+/// Units that are done, such as messages that were answered.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) count: u64,
+    pub(crate) latencies: Latencies,
 }
 
 /// What one window of load showed.
@@ -40,22 +45,21 @@ pub(crate) fn measure(
     window: Duration,
 ) -> io::Result<Window> {
     run_for(load, WARM_UP)?;
-    load.take_latencies();
-    let before = load.count();
+    *load.done() = Done::default();
     let own = Meter::start(Process::this())?;
     let meter = Meter::start(server)?;
     run_for(load, window)?;
     let cost = meter.stop()?;
     let load_busy = own.stop()?.busy();
-    let (count, latencies) = (load.count() - before, load.take_latencies());
+    let Done { count, latencies } = mem::take(load.done());
     load.finish()?;
     Ok(Window { count, cost, load_busy, latencies })
 }
 
 /// Goes on until the time is over and something has been done in it.
 fn run_for(load: &mut dyn Load, time: Duration) -> io::Result<()> {
-    let (start, before) = (Instant::now(), load.count());
-    while start.elapsed() < time || load.count() == before {
+    let (start, before) = (Instant::now(), load.done().count);
+    while start.elapsed() < time || load.done().count == before {
         if start.elapsed() > time + PATIENCE {
             return Err(io::Error::other(format!("nothing was answered for {PATIENCE:?}")));
         }

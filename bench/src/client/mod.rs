@@ -9,11 +9,12 @@ mod connection;
 mod crowd;
 mod frame;
 mod load;
+mod sockets;
 mod workers;
 
 pub(crate) use self::{
     connection::{ACCEPTANCE, Connection},
     frame::{Opcode, masked},
-    load::{Load, Window, measure},
+    load::{Done, Load, Window, measure},
     workers::{Workers, share_len},
 };

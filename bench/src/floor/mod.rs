@@ -2,9 +2,9 @@
 //!
 //! It sends back the bytes that came. A masked frame is answered with the masked frame, which is
 //! four bytes more than a WebSocket answer and no work at all: what the kernel costs with this
-//! driver, below which no server gets; a broadcast sends those bytes to everyone. So that the same clients can drive it, the first bytes of a
-//! connection are taken for the opening handshake, in one piece, and answered with the one response
-//! that fits the one key our clients send.
+//! driver, below which no server gets; a broadcast sends those bytes to everyone. So that the same
+//! clients can drive it, the first bytes of a connection are taken for the opening handshake, in one
+//! piece, and answered with the one response that fits the one key our clients send.
 //!
 //! It keeps no backlog: a peer that does not read what it is sent loses its connection, and the
 //! floor says so.
@@ -82,6 +82,16 @@ pub(crate) fn run(options: &Options) -> io::Result<()> {
         Driver::Uring => uring::serve(&listener, options),
     };
     Err(error)
+}
+
+/// One for a test, on a thread that ends with the process.
+#[cfg(test)]
+pub(crate) fn spawn(broadcast: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listener.local_addr().unwrap();
+    let options = Options { driver: Driver::Epoll, listen, core: None, message: 0, broadcast };
+    std::thread::spawn(move || epoll::serve(&listener, &options));
+    listen
 }
 
 /// What a driver's loop returns: it ends with an error or not at all.
