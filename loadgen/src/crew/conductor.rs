@@ -9,9 +9,7 @@ use std::{
 };
 
 use signal_hook::{consts::SIGINT, consts::SIGTERM, flag};
-use throng::{
-    DriverKind, Limits, Overflow, Running, SendQueue, Shutdown, Timeouts, client::Client,
-};
+use throng::{DriverKind, Overflow, Running, SendQueue, Shutdown, client::Client};
 
 use super::{Board, Order, Plan, Workload, worker::Worker};
 use crate::{
@@ -236,27 +234,14 @@ impl Conductor {
     }
 }
 
-/// The engine's client, set up for load: it pings nobody, gives nobody up, and when a server does not
-/// read, it drops what is new and says so.
+/// The workers' client: when a server does not read, it drops what is new and says so.
 fn client(plan: &Plan) -> throng::Result<Client> {
-    let timeouts = Timeouts {
-        handshake: Some(plan.connect_timeout),
-        ping: None,
-        idle: None,
-        ..Timeouts::default()
-    };
-    let limits = Limits { message_len_max: MESSAGE_LEN_MAX, ..Limits::default() };
     let send_queue = SendQueue { overflow: Overflow::DropNewest, ..SendQueue::default() };
-    let builder = Client::builder()
+    plan.client()
         .reactors(plan.worker_count)
-        .timeouts(timeouts)
-        .limits(limits)
         .send_queue(send_queue)
-        .private_descriptors(plan.worker_count > 1);
-    match plan.driver.kind() {
-        Some(kind) => builder.driver(kind).build(),
-        None => builder.build(),
-    }
+        .private_descriptors(plan.worker_count > 1)
+        .build()
 }
 
 /// A flag that is set by ctrl-c and by a request to terminate; the second one ends the process.
@@ -281,7 +266,5 @@ const SETTLE: Duration = Duration::from_millis(50);
 const LAST_WORD: Duration = Duration::from_secs(20);
 /// What the servers may take to answer our Close.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Servers may put a lot around our payload.
-pub(crate) const MESSAGE_LEN_MAX: usize = 64 << 20;
 /// The exit code of a process that ctrl-c ended.
 const INTERRUPTED: i32 = 130;

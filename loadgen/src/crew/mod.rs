@@ -19,7 +19,7 @@ mod worker;
 mod workload;
 
 pub(crate) use self::{
-    conductor::{Conductor, MESSAGE_LEN_MAX},
+    conductor::Conductor,
     order::{Board, Order},
     plan::Plan,
     worker::{Core, Member},

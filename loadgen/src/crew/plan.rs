@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
-use throng::client::Connect;
+use throng::{
+    Limits, Timeouts,
+    client::{Client, ClientBuilder, Connect},
+};
 
 use crate::{
     backoff::Backoff,
@@ -95,6 +98,22 @@ impl Plan {
         &sources[(number / targets % sources.len() as u64) as usize]
     }
 
+    /// The engine's client, set up for load: it pings nobody, and gives nobody up.
+    pub(crate) fn client(&self) -> ClientBuilder {
+        let limits = Limits { message_len_max: MESSAGE_LEN_MAX, ..Limits::default() };
+        let builder = Client::builder().timeouts(self.timeouts()).limits(limits);
+        match self.driver.kind() {
+            Some(kind) => builder.driver(kind),
+            None => builder,
+        }
+    }
+
+    /// How long that client waits for what.
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        let handshake = Some(self.connect_timeout);
+        Timeouts { handshake, ping: None, idle: None, ..Timeouts::default() }
+    }
+
     /// A run's number in its messages.
     pub(crate) fn run(&self) -> u16 {
         (self.seed ^ self.seed >> 16 ^ self.seed >> 32 ^ self.seed >> 48) as u16
@@ -151,6 +170,8 @@ impl Workers {
     }
 }
 
+/// Servers may put a lot around our payload.
+const MESSAGE_LEN_MAX: usize = 64 << 20;
 /// Of a descriptor table, for what the process has open besides.
 const DESCRIPTORS_LEFT: usize = 128;
 /// Local ports that the kernel gives out by default.

@@ -16,14 +16,14 @@ use std::{
 
 use clap::Args;
 use throng::{
-    CloseCause, Conn, ConnId, Connections, Handler, Limits, Message, Running, Shutdown, Timeouts,
-    client::{Client, ConnectError},
+    CloseCause, Conn, ConnId, Connections, Handler, Message, Running, Shutdown, Timeouts,
+    client::ConnectError,
 };
 
 use super::push::{self, Push, stamped};
 use crate::{
     cli::Options,
-    crew::{MESSAGE_LEN_MAX, Plan},
+    crew::Plan,
     record::{Forget, Pacing, Timing},
     session::{Ending, Session},
 };
@@ -100,21 +100,10 @@ impl Laggards {
         read_rate: u64,
         subscribe: Option<String>,
     ) -> Result<Self, String> {
-        let timeouts = Timeouts {
-            handshake: Some(plan.connect_timeout),
-            ping: None,
-            idle: None,
-            message: None,
-            ..Timeouts::default()
-        };
-        let limits = Limits { message_len_max: MESSAGE_LEN_MAX, ..Limits::default() };
-        let builder = Client::builder().reactors(1).timeouts(timeouts).limits(limits);
-        let builder = match plan.driver.kind() {
-            Some(kind) => builder.driver(kind),
-            None => builder,
-        };
-        let client =
-            builder.private_descriptors(true).build().map_err(|error| error.to_string())?;
+        // A message that they read slowly takes as long as it takes.
+        let timeouts = Timeouts { message: None, ..plan.timeouts() };
+        let builder = plan.client().reactors(1).timeouts(timeouts).private_descriptors(true);
+        let client = builder.build().map_err(|error| error.to_string())?;
         let shared = Arc::new(Shared::default());
         let (of_sleeper, routes) = (shared.clone(), plan.clone());
         let running = client.spawn(move |_reactor| Laggard {
