@@ -5,19 +5,8 @@ mod support;
 use std::{fs, net::TcpListener};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::{DRIVERS, load, program, run, scratch, serve};
+use support::{DRIVERS, Echo, load, program, run, scratch, serve};
 use throng::{Acceptance, Conn, Handler, Message, Request, Response, Upgrade};
-
-#[derive(Clone)]
-struct Echo;
-
-impl Handler for Echo {
-    type Data = ();
-
-    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
-        conn.send(message);
-    }
-}
 
 #[test]
 fn there_is_no_load_on_other_machines() {

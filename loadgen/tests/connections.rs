@@ -2,19 +2,8 @@
 
 mod support;
 
-use support::{DRIVERS, load, serve};
-use throng::{CloseCode, Conn, Handler, Message, Request, Response, Upgrade};
-
-#[derive(Clone)]
-struct Echo;
-
-impl Handler for Echo {
-    type Data = ();
-
-    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
-        conn.send(message);
-    }
-}
+use support::{DRIVERS, Echo, load, serve};
+use throng::{CloseCode, Conn, Handler, Request, Response, Upgrade};
 
 /// Lets nobody in.
 #[derive(Clone)]

@@ -11,7 +11,19 @@ use std::{
 };
 
 use serde_json::Value;
-use throng::{DriverKind, Handler, Running, Server, ServerBuilder, Shutdown};
+use throng::{Conn, DriverKind, Handler, Message, Running, Server, ServerBuilder, Shutdown};
+
+/// Sends every message back.
+#[derive(Clone)]
+pub(crate) struct Echo;
+
+impl Handler for Echo {
+    type Data = ();
+
+    fn on_message(&mut self, conn: &mut Conn<'_, ()>, message: Message<'_>) {
+        conn.send(message);
+    }
+}
 
 /// Both drivers, with their names on the command line.
 pub(crate) const DRIVERS: [(DriverKind, &str); 2] =
