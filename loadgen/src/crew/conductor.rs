@@ -3,7 +3,10 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Relaxed},
+        },
     },
     time::{Duration, Instant},
 };
@@ -146,7 +149,7 @@ impl Conductor {
     fn wait_for(&mut self, patience: Duration, condition: impl Fn(&Board) -> bool) -> bool {
         let end = Instant::now() + patience;
         loop {
-            let obeyed = |board: &Board| board.obeyed.load(Relaxed) >= self.order_count;
+            let obeyed = |board: &Board| board.obeyed.load(Acquire) >= self.order_count;
             if self.boards.iter().all(|board| obeyed(board) && condition(board)) {
                 return true;
             }

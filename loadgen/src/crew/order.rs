@@ -34,6 +34,6 @@ pub(crate) struct Board {
     pub(crate) is_settled: AtomicBool,
     /// Messages that are on their way.
     pub(crate) outstanding: AtomicU64,
-    /// Orders that were obeyed.
+    /// Orders that were obeyed, the board included.
     pub(crate) obeyed: AtomicU64,
 }

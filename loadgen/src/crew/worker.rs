@@ -2,7 +2,10 @@
 
 use std::{
     any::Any,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Relaxed, Release},
+    },
     time::Duration,
 };
 
@@ -132,7 +135,6 @@ impl<W: Workload> Worker<W> {
                 core.recorder.hand_over();
             }
         }
-        core.board.obeyed.fetch_add(1, Relaxed);
     }
 
     /// Does what is due, and asks to be woken for what comes next.
@@ -196,10 +198,11 @@ impl<W: Workload> Handler for Worker<W> {
         connections: &mut Connections<'_, Self::Data>,
         command: Box<dyn Any + Send>,
     ) {
-        if let Ok(order) = command.downcast::<Order>() {
-            self.obey(connections, *order);
-        }
+        let Ok(order) = command.downcast::<Order>() else { return };
+        self.obey(connections, *order);
         self.turn(connections);
+        // Only now: who sees this is to see on the board what the order has changed.
+        self.core.board.obeyed.fetch_add(1, Release);
     }
 
     fn on_connected(&mut self, conn: &mut Conn<'_, Self::Data>) {
