@@ -129,22 +129,27 @@ impl<T> Connection<T> {
                 expired(Deadline::Handshake, at).unwrap_or(Due::Later(at))
             }
             Phase::Open => {
-                let idle_at = after(self.heard_at, timeouts.idle);
+                // Of a peer that nobody listens to nothing is to be heard.
+                let is_held = self.flags.has(Flags::HELD);
+                let unless_held = |limit: Option<Duration>| limit.filter(|_| !is_held);
+                let idle_at = after(self.heard_at, unless_held(timeouts.idle));
                 let lifetime_at = after(self.opened_at, timeouts.lifetime);
                 let begun_at = self.inbound.as_ref().and_then(|inbound| inbound.begun_at());
-                let message_at = begun_at.map_or(Tick::NEVER, |at| after(at, timeouts.message));
+                let message_at =
+                    begun_at.map_or(Tick::NEVER, |at| after(at, unless_held(timeouts.message)));
                 let timer_at = self.extra.as_ref().and_then(|extra| extra.timer_at);
                 let timer_at = timer_at.unwrap_or(Tick::NEVER);
                 let pinged = self.flags.has(Flags::PINGED);
                 // While a ping is unanswered there is nothing to do, but a look to take: an answer
                 // does not touch the deadline.
-                let pong_at = match (timeouts.ping, timeouts.pong) {
+                let ping = unless_held(timeouts.ping);
+                let pong_at = match (ping, timeouts.pong) {
                     (Some(ping), Some(pong)) if pinged => {
                         self.heard_at.after(ping.saturating_add(pong))
                     }
                     _ => Tick::NEVER,
                 };
-                let (ping_at, look_at) = match timeouts.ping {
+                let (ping_at, look_at) = match ping {
                     None => (Tick::NEVER, Tick::NEVER),
                     Some(ping) if pinged => (Tick::NEVER, now.after(ping)),
                     Some(ping) => {

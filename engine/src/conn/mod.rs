@@ -85,8 +85,8 @@ pub(crate) enum Phase {
     Deciding,
     /// Frames go both ways.
     Open,
-    /// We sent Close and wait for the peer's.
-    CloseSent(CloseCode),
+    /// We sent Close with this code and wait for the peer's. In bytes, so that nothing needs alignment.
+    CloseSent([u8; 2]),
     /// No more input counts; output is on its way.
     Ending,
     /// All output has left; we wait for the peer's end of stream.
@@ -96,6 +96,11 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    /// Close was sent with this code.
+    pub(crate) fn close_sent(code: CloseCode) -> Self {
+        Self::CloseSent(code.value().to_be_bytes())
+    }
+
     /// The opening handshake is not done.
     pub(crate) fn is_opening(self) -> bool {
         matches!(self, Self::Waiting | Self::Connecting | Self::Opening | Self::Deciding)
@@ -109,7 +114,7 @@ impl Phase {
 
 /// What is true of a connection right now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flags(u8);
+pub(crate) struct Flags(u16);
 
 impl Flags {
     /// The peer has sent its end of stream.
@@ -124,12 +129,18 @@ impl Flags {
     pub(crate) const HIGH_WATER: Self = Self(1 << 4);
     /// Both Close frames have been exchanged: no need to linger.
     pub(crate) const CLEAN: Self = Self(1 << 5);
-    /// Receiving is paused, because spilled input comes first or a decision is pending.
+    /// Receiving is paused, because spilled input comes first, a decision is pending, or the application
+    /// says so.
     pub(crate) const PAUSED: Self = Self(1 << 6);
     /// We are the client's end of it.
     pub(crate) const CLIENT: Self = Self(1 << 7);
+    /// The application takes no messages for now.
+    pub(crate) const HELD: Self = Self(1 << 8);
     /// What arrives is not handed on as it arrives, or is not masked.
     pub(crate) const NOT_PLAIN: Self = Self(Self::PAUSED.0 | Self::CLIENT.0);
+
+    /// Its output takes the general way.
+    pub(crate) const NOT_SPEAKING: Self = Self(Self::HELD.0 | Self::CLIENT.0);
 
     #[inline]
     pub(crate) fn has(self, flag: Self) -> bool {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{Connect, Remote};
 use crate::{
-    conn::{CloseCause, ConnectError, Phase, Sent},
+    conn::{CloseCause, ConnectError, Flags, Phase, Sent},
     pool::Key,
     protocol::{CloseCode, Message, Opcode, Role, Rsv, append_frame},
     reactor::Turn,
@@ -122,6 +122,29 @@ impl<'a, T> Conn<'a, T> {
     /// Drops the connection at once: no closing handshake, what is queued is lost.
     pub fn abort(&mut self) {
         self.connections.turn.abort(self.key, CloseCause::Aborted);
+    }
+
+    /// Hands on no more messages, pings or pongs of this connection until
+    /// [`resume_reading`](Self::resume_reading): not even those that have arrived with the current one.
+    /// The peer's sending stops when the kernel's buffers are full; at most 64 KiB wait here.
+    ///
+    /// A peer that is not listened to is not expected to be heard: the deadlines of silence, of pings and
+    /// of half-received messages rest. That it is gone may show only afterwards. Sending goes on, and
+    /// closing resumes.
+    pub fn pause_reading(&mut self) {
+        self.connections.turn.hold(self.key);
+    }
+
+    /// Goes on after [`pause_reading`](Self::pause_reading), soon after this callback, with what has
+    /// arrived meanwhile.
+    pub fn resume_reading(&mut self) {
+        self.connections.turn.go_on(self.key);
+    }
+
+    /// Whether reading is paused by [`pause_reading`](Self::pause_reading).
+    pub fn is_reading_paused(&self) -> bool {
+        let connections = &self.connections.turn.table.connections;
+        connections.get(self.key).is_some_and(|conn| conn.flags.has(Flags::HELD))
     }
 
     /// Which end of the connection we are: a reactor may have both.

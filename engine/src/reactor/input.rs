@@ -2,7 +2,7 @@
 
 use super::{App, AppEvent, Core, Panicked, Table, Turn, handover::Handover, net};
 use crate::{
-    conn::{CloseCause, Flags, Inbound, Phase, Refusal, whole_frame},
+    conn::{CloseCause, Connection, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::{Op, RECEIVE_INTO_LEN_MAX},
     pool::{Arena, Exhausted, Key, Lease},
     protocol::{CloseCode, Incoming, Message, Opcode, Role, handshake::Response, plain_message},
@@ -61,7 +61,7 @@ impl<A: App> Core<A> {
     /// receiving with it.
     fn put_off(&mut self, key: Key, left: &[u8], arena: &mut Arena) {
         self.spill(key, left, arena);
-        if self.is_live(key) {
+        if self.is_heard(key) {
             self.pause(key);
             self.table.unfinished.push_back(key);
         }
@@ -69,8 +69,8 @@ impl<A: App> Core<A> {
 
     /// Handles the next share of the input that waits.
     pub(super) fn resume(&mut self, key: Key, arena: &mut Arena) {
-        if !self.is_live(key) {
-            return;
+        if !self.is_heard(key) {
+            return; // until it goes on, if ever
         }
         let mut spill = self.table.take_spill(key);
         let inbound = self.table.take_inbound(key);
@@ -79,7 +79,9 @@ impl<A: App> Core<A> {
         if left_len > 0 {
             spill.advance(spill.bytes().len() - left_len);
             self.table.put_back_spill(key, spill);
-            self.table.unfinished.push_back(key);
+            if self.is_heard(key) {
+                self.table.unfinished.push_back(key);
+            }
         } else {
             spill.clear(&mut self.table.pool);
             self.caught_up(key, arena);
@@ -90,7 +92,7 @@ impl<A: App> Core<A> {
     /// All input that waited has been handled.
     fn caught_up(&mut self, key: Key, arena: &mut Arena) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
-        if !conn.phase.is_live() {
+        if !conn.phase.is_live() || conn.flags.has(Flags::HELD) {
             return;
         }
         if conn.flags.has(Flags::FINISHED) {
@@ -151,7 +153,7 @@ impl<A: App> Core<A> {
     ) -> usize {
         let (role, mut phase) = (self.role_of(key), self.phase_of(key));
         let was_asked = filled.is_some();
-        while share > 0 && (filled.is_some() || !input.is_empty()) && phase.is_live() {
+        while share > 0 && (filled.is_some() || !input.is_empty()) && self.is_heard(key) {
             let (table, limits) = (&mut self.table, &self.config.limits);
             let has_own_buffer = inbound.is_some();
             let event = match &mut inbound {
@@ -241,7 +243,7 @@ impl<A: App> Core<A> {
                 share -= 1;
                 turn.table.counters.messages_in.add(1);
                 app.on_message(&mut turn, key, message);
-                if input.is_empty() || !turn.is_open(key) {
+                if input.is_empty() || !turn.is_heard(key) {
                     break;
                 }
             }
@@ -287,6 +289,12 @@ impl<A: App> Core<A> {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         conn.flags.insert(Flags::PAUSED);
         self.table.ops.push((Op::Pause, key));
+    }
+
+    /// Whether frames are handled: it is live, and the application takes them.
+    fn is_heard(&self, key: Key) -> bool {
+        let is_heard = |conn: &Connection<_>| conn.phase.is_live() && !conn.flags.has(Flags::HELD);
+        self.table.connections.get(key).is_some_and(is_heard)
     }
 
     fn is_paused(&self, key: Key) -> bool {

@@ -19,8 +19,8 @@ pub(super) struct Outputs {
     entries: Vec<Entry>,
     /// Frames that entries share, and that are too long for the arena.
     frames: Vec<Bytes>,
-    /// The speaker's entry. A speaker is a server's end, open, and has no outbox: what ends that forgets
-    /// it. (A client masks what it sends, for which there is the general way.)
+    /// The speaker's entry. A speaker is a server's end, open, listened to, and has no outbox: what ends
+    /// that forgets it. (A client masks what it sends, for which there is the general way.)
     speaker: Option<u32>,
 }
 
@@ -86,7 +86,7 @@ impl Outputs {
     }
 
     /// Room for `len` bytes behind what another has corked, who speaks from now on. `None` unless it is
-    /// open, nothing of it waits, and it is a server's end.
+    /// open, listened to, nothing of it waits, and it is a server's end.
     pub(super) fn begin_to_speak<'a, T>(
         &mut self,
         conn: &mut Connection<T>,
@@ -94,7 +94,8 @@ impl Outputs {
         arena: &'a mut Arena,
         len: usize,
     ) -> Option<&'a mut [u8]> {
-        if conn.phase != Phase::Open || conn.outbox.is_some() || conn.flags.has(Flags::CLIENT) {
+        if conn.phase != Phase::Open || conn.outbox.is_some() || conn.flags.has(Flags::NOT_SPEAKING)
+        {
             return None;
         }
         let room = self.of(conn, key).cork(arena, len)?;

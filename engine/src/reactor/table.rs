@@ -241,12 +241,40 @@ impl<T> Turn<'_, T> {
         outputs.begin_to_speak(connections.get_mut(key)?, key, self.arena, len)
     }
 
-    /// Whether messages can be sent and are handed on.
+    /// Whether messages are handed on.
     #[inline]
-    pub(super) fn is_open(&self, key: Key) -> bool {
+    pub(super) fn is_heard(&self, key: Key) -> bool {
+        let is_heard =
+            |conn: &Connection<T>| conn.phase == Phase::Open && !conn.flags.has(Flags::HELD);
         let table = &*self.table;
-        table.outputs.is_speaker(key)
-            || table.connections.get(key).is_some_and(|conn| conn.phase == Phase::Open)
+        table.outputs.is_speaker(key) || table.connections.get(key).is_some_and(is_heard)
+    }
+
+    /// Hands on no more messages, and makes the peer wait.
+    pub(crate) fn hold(&mut self, key: Key) {
+        let Table { connections, outputs, ops, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return };
+        if conn.phase != Phase::Open || conn.flags.has(Flags::HELD) {
+            return;
+        }
+        conn.flags.insert(Flags::HELD);
+        outputs.forget_speaker();
+        if !conn.flags.has(Flags::PAUSED) {
+            conn.flags.insert(Flags::PAUSED);
+            ops.push((Op::Pause, key));
+        }
+    }
+
+    /// Hands on messages again: first those that have arrived meanwhile.
+    pub(crate) fn go_on(&mut self, key: Key) {
+        let Some(conn) = self.table.connections.get_mut(key) else { return };
+        if conn.flags.has(Flags::HELD) {
+            conn.flags.remove(Flags::HELD);
+            conn.flags.remove(Flags::PINGED);
+            conn.heard_at = self.table.now;
+            self.table.unfinished.push_back(key);
+            self.table.review_deadline(key);
+        }
     }
 
     /// Sends a message behind what waits, or masked.
@@ -347,9 +375,10 @@ impl<T> Turn<'_, T> {
         if conn.phase != Phase::Open {
             return;
         }
-        conn.phase = Phase::CloseSent(code);
+        conn.phase = Phase::close_sent(code);
         self.table.outputs.forget_speaker();
         conn.opened_at = self.table.now;
+        self.go_on(key); // to hear the answer
         self.table.review_deadline(key);
         self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
     }
@@ -360,7 +389,7 @@ impl<T> Turn<'_, T> {
         let code = frame.map(|frame| frame.code);
         let cause = match conn.phase {
             Phase::Open => CloseCause::Peer(code),
-            Phase::CloseSent(ours) => CloseCause::Local(ours),
+            Phase::CloseSent(ours) => CloseCause::Local(CloseCode::new(u16::from_be_bytes(ours))),
             _ => return,
         };
         conn.flags.insert(Flags::CLEAN);
@@ -432,6 +461,7 @@ impl<T> Turn<'_, T> {
         conn.phase = Phase::Ending;
         conn.opened_at = self.table.now;
         self.table.outputs.forget_speaker();
+        conn.flags.remove(Flags::HELD);
         if conn.flags.has(Flags::PAUSED) {
             // What still arrives is read and thrown away, so that the peer can get to its end.
             conn.flags.remove(Flags::PAUSED);

@@ -93,6 +93,11 @@ impl Client {
         answer
     }
 
+    /// Waits at most so long for room to send.
+    pub(crate) fn set_write_timeout(&self, timeout: Duration) {
+        self.socket.set_write_timeout(Some(timeout)).unwrap();
+    }
+
     /// A second hold on the same connection, to send from another thread. It has received nothing.
     pub(crate) fn another_hold(&self) -> Self {
         Self::of(self.socket.try_clone().unwrap())

@@ -94,7 +94,7 @@ struct Seen {
     drained: usize,
 }
 
-/// Echoes, and panics when told to.
+/// Echoes, takes a rest now and then, and panics when told to.
 struct Echo(Rc<RefCell<Seen>>);
 
 impl Handler for Echo {
@@ -109,7 +109,15 @@ impl Handler for Echo {
             std::panic::resume_unwind(Box::new("told to")); // a panic without its message on stderr
         }
         *conn.data_mut() += 1;
+        if conn.data().is_multiple_of(3) {
+            conn.pause_reading();
+            conn.set_timer(Duration::from_millis(700));
+        }
         conn.send(message);
+    }
+
+    fn on_timer(&mut self, conn: &mut Conn<'_, u32>) {
+        conn.resume_reading();
     }
 
     fn on_drain(&mut self, _conn: &mut Conn<'_, u32>) {
