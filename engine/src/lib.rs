@@ -37,6 +37,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub mod internal {
     /// Bodies of fuzz targets: each takes any bytes, and panics when a law is broken.
     pub mod fuzz {
+        #[cfg(feature = "deflate")]
+        pub use crate::protocol::extension::deflate::fuzz::{deflate, inflate};
         pub use crate::protocol::{
             fuzz::{decode, decode_split, mask},
             handshake::internal::request,

@@ -49,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol/plain", &["protocol/error", "protocol/mask", "protocol/message", "protocol/utf8"]),
     ("protocol/encoder", &["simd", "protocol/header", "protocol/mask", "protocol/opcode"]),
     ("protocol/extension", &["protocol/handshake", "protocol/header"]),
+    ("protocol/extension/deflate", &["protocol/error", "protocol/extension", "protocol/header"]),
     ("protocol/handshake", &["protocol/extension", "protocol/utf8"]),
     (
         "protocol/fuzz",

@@ -2,7 +2,7 @@
 
 use super::close::CloseCode;
 
-/// A rule of RFC 6455 that the peer broke: one variant a rule.
+/// A rule of RFC 6455, or of an extension, that the peer broke: one variant a rule.
 ///
 /// The answer to each is to fail the connection (§7.1.7): send a Close frame with
 /// [`ProtocolError::close_code`] and read no more. `Copy` and 4 bytes, so that it costs nothing to
@@ -50,6 +50,9 @@ pub enum ProtocolError {
     /// A text message that is not UTF-8.
     #[error("a text message is not valid UTF-8")]
     InvalidUtf8,
+    /// A compressed message that DEFLATE did not produce, or that lacks its end.
+    #[error("a compressed message cannot be inflated")]
+    InvalidDeflate,
     /// A Close frame whose payload is one byte: too short for a code.
     #[error("a close payload of one byte")]
     ClosePayloadTooShort,
@@ -66,12 +69,14 @@ impl ProtocolError {
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
-            Self::InvalidUtf8 | Self::InvalidCloseReason => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidCloseReason | Self::InvalidDeflate => {
+                CloseCode::INVALID_PAYLOAD
+            }
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
 
-    /// Where RFC 6455 states the rule, as in `"§5.1"`.
+    /// Where RFC 6455 states the rule, as in `"§5.1"`; if another does, it is named.
     pub const fn section(self) -> &'static str {
         match self {
             Self::UnmaskedFrame | Self::MaskedFrame => "§5.1",
@@ -85,6 +90,7 @@ impl ProtocolError {
             Self::InvalidCloseCode(_) => "§7.4",
             Self::InvalidUtf8 => "§8.1",
             Self::MessageTooBig | Self::TooManyFragments => "§10.4",
+            Self::InvalidDeflate => "RFC 7692 §7.2.2",
         }
     }
 }

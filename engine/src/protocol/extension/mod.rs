@@ -30,6 +30,9 @@
 //! assert_eq!(answer.text(), Ok("x-quick; bits=12"));
 //! ```
 
+#[cfg(feature = "deflate")]
+pub mod deflate;
+
 use std::borrow::Cow;
 
 pub use super::Rsv;
