@@ -6,6 +6,8 @@
 
 mod close;
 mod decode;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod encode;
 mod handshake;
 mod mask;
@@ -40,6 +42,8 @@ fn main() {
         .chain(close::cases())
         .chain(utf8::cases())
         .chain(handshake::cases());
+    #[cfg(feature = "deflate")]
+    let cases = cases.chain(deflate::cases());
     // Under `cargo test` there is nothing to test.
     let is_asked_to = |flag| env::args().any(|argument| argument == flag);
     if is_asked_to("--count") {
