@@ -527,6 +527,7 @@ pub(crate) fn receives_straight_into_a_buffer<D: Driver>(make: impl Make<D>) {
         assert_eq!(stage.receive(token, 7), b"unasked");
         stage.submit(Op::Ask, token);
         stage.submit(Op::Ask, token);
+        stage.quiet("there is nothing to ask for"); // and nothing on its way any more
         let expected = pattern(1 << 20, 7);
         let sent = expected.clone();
         let peer = thread::spawn(move || {
