@@ -17,13 +17,15 @@ pub use self::{
     conn::{CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
     driver::DriverKind,
     endpoint::{
-        Conn, ConnId, Connections, Handler, Remote, RemoteError, Report, Request, Running,
-        Shutdown, Ticket, Upgrade,
+        Answered, Conn, ConnId, Connections, Handler, Remote, RemoteError, Report, Request,
+        Running, Shutdown, Ticket, Upgrade,
     },
     error::Error,
     protocol::{
         CloseCode, Limits, Message,
-        handshake::{Acceptance, OriginPattern, OriginPolicy, Response},
+        handshake::{
+            Acceptance, HandshakeError, OriginPattern, OriginPolicy, RequestLine, Response,
+        },
     },
     reactor::Snapshot,
     server::{ListenAddr, Server, ServerBuilder, TcpOptions},

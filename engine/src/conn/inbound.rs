@@ -246,6 +246,11 @@ impl Inbound {
         self.request_len = len;
     }
 
+    /// Whether the request's head has been read, and its body is waited for.
+    pub(crate) fn expects_request(&self) -> bool {
+        self.request_len > 0
+    }
+
     /// Whether nothing is half received: the next frame may take the short way.
     pub(crate) fn is_idle(&self) -> bool {
         self.decoder.is_between_frames() && self.assembler.is_idle()

@@ -29,6 +29,7 @@ impl<T> Connection<T> {
     }
 
     /// Where the peer is, if that is known.
+    #[inline] // where nobody looks at it, nothing is left of it
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         match self.peer {
             Peer::Unknown => None,

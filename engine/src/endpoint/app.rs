@@ -2,7 +2,7 @@
 
 use std::{any::Any, sync::Arc};
 
-use super::{Conn, ConnId, Connections, Handler, Remote, Request, request::Decision};
+use super::{Answered, Conn, ConnId, Connections, Handler, Remote, Request, request::Decision};
 use crate::{
     conn::{CloseCause, ConnectError},
     pool::Key,
@@ -10,7 +10,7 @@ use crate::{
         Message,
         handshake::{self, OriginPolicy, Reply, Response},
     },
-    reactor::{App, AppEvent, Turn, Verdict},
+    reactor::{Answer, App, AppEvent, Asked, Turn, Verdict},
 };
 
 /// One reactor's handler, with what its callbacks need.
@@ -42,6 +42,15 @@ impl<H: Handler> Application<H> {
 impl<H: Handler> App for Application<H> {
     type Data = H::Data;
 
+    #[inline]
+    fn on_head(&mut self, request: &handshake::Request<'_>) -> Result<(), Response> {
+        self.handler.on_request_line(&request.line())?;
+        if let Some(host) = request.host() {
+            self.handler.on_host(host)?;
+        }
+        request.headers().try_for_each(|(name, value)| self.handler.on_header(name, value))
+    }
+
     fn on_request(
         &mut self,
         turn: &mut Turn<'_, H::Data>,
@@ -56,10 +65,10 @@ impl<H: Handler> App for Application<H> {
         }
         let accept_key = match request.check_upgrade() {
             Ok(accept_key) => accept_key,
-            Err(error) => return Verdict::Respond(error.response()),
+            Err(error) => return Verdict::Refuse(error),
         };
         if let Err(error) = self.origin.check(request) {
-            return Verdict::Respond(error.response());
+            return Verdict::Refuse(error);
         }
         let upgrade = self.handler.on_upgrade(&asked);
         if let Some(data) = upgrade.data
@@ -71,13 +80,26 @@ impl<H: Handler> App for Application<H> {
             Decision::Accept(acceptance) => match acceptance.check_offered(request) {
                 Ok(()) => Verdict::Accept(accept_key, acceptance),
                 Err(error) => {
-                    tracing::error!(%error, "an upgrade was accepted with the wrong subprotocol");
+                    tracing::error!(%error, "an upgrade was accepted with what nobody offered");
                     Verdict::Respond(Response::text(500, "the server failed\n"))
                 }
             },
             Decision::Refuse(response) => Verdict::Respond(response),
             Decision::Defer => Verdict::Defer(accept_key),
         }
+    }
+
+    #[inline]
+    fn on_answered(
+        &mut self,
+        turn: &mut Turn<'_, H::Data>,
+        key: Key,
+        asked: Asked<'_>,
+        answer: Answer<'_>,
+    ) {
+        let peer_addr = turn.table.connections.get(key).and_then(|conn| conn.peer_address());
+        let id = ConnId::new(self.remote.reactor(), key);
+        self.handler.on_answered(&Answered::new(asked, answer, id, peer_addr));
     }
 
     fn on_open(&mut self, turn: &mut Turn<'_, H::Data>, key: Key) {

@@ -2,12 +2,12 @@
 
 use std::any::Any;
 
-use super::{Conn, ConnId, Connections, Request, Upgrade};
+use super::{Answered, Conn, ConnId, Connections, Request, Upgrade};
 use crate::{
     conn::{CloseCause, ConnectError},
     protocol::{
         Message,
-        handshake::{Reply, Response},
+        handshake::{Reply, RequestLine, Response},
     },
 };
 
@@ -44,12 +44,47 @@ pub trait Handler: 'static {
     /// never upgraded costs one of these too: keep it cheap, and box what is large.
     type Data: Default + 'static;
 
-    /// A client asks for a WebSocket. Its request is well formed and its origin allowed.
+    /// A request's first line is read: the first of three looks at a request that has not been checked
+    /// for anything but HTTP's grammar, each of which may answer it. An error is what the client is told;
+    /// then nothing else is asked about the request.
+    ///
+    /// The three come in this order, as soon as the head is there, before a body is waited for; also for
+    /// plain HTTP. No other callback comes in between, so what one finds, the next may read from `self`.
+    /// They are lent what was received, and cost nothing as long as they are not implemented.
+    ///
+    /// Default: go on.
+    #[inline]
+    fn on_request_line(&mut self, line: &RequestLine<'_>) -> Result<(), Response> {
+        Ok(())
+    }
+
+    /// The host that the client believes to speak to is known, with the port unless it is the usual one.
+    /// Not called for a request of HTTP/1.0 that names none. See [`on_request_line`](Self::on_request_line).
+    #[inline]
+    fn on_host(&mut self, host: &str) -> Result<(), Response> {
+        Ok(())
+    }
+
+    /// One header, name and value as sent: each of them, in order, those of the handshake too. Names
+    /// may differ in case. See [`on_request_line`](Self::on_request_line).
+    #[inline]
+    fn on_header(&mut self, name: &str, value: &[u8]) -> Result<(), Response> {
+        Ok(())
+    }
+
+    /// A client asks for a WebSocket. Its request is well formed and its origin allowed: the last word
+    /// before the answer.
     ///
     /// Default: accept, with no subprotocol.
     fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<Self::Data> {
         Upgrade::accept()
     }
+
+    /// A request has its answer, which is about to leave: the bytes of both, and the rule that was broken,
+    /// if one was. For logs, metrics, and whoever looks for a mistake. Called for every request that is
+    /// answered, once: WebSockets and plain HTTP, refused, deferred, malformed or late.
+    #[inline]
+    fn on_answered(&mut self, answered: &Answered<'_>) {}
 
     /// A connection that we asked for ([`Connections::connect`]) has its transport: TCP has been
     /// established, the request goes out next. Nothing can be sent yet.

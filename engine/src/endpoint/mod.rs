@@ -1,6 +1,7 @@
 //! What both ends of a connection share: the handler, what its callbacks hold, and the threads.
 #![forbid(unsafe_code)]
 
+mod answered;
 mod app;
 mod connect;
 mod crew;
@@ -10,17 +11,18 @@ mod remote;
 mod request;
 mod setup;
 
-pub(crate) use self::{
-    app::Application,
-    crew::Crew,
-    remote::Link,
-    setup::{Setup, common_settings},
-};
 pub use self::{
+    answered::Answered,
     connect::Connect,
     crew::{Report, Running},
     handle::{Conn, ConnId, Connections},
     handler::Handler,
     remote::{Remote, RemoteError, Shutdown},
     request::{Request, Ticket, Upgrade},
+};
+pub(crate) use self::{
+    app::Application,
+    crew::Crew,
+    remote::Link,
+    setup::{Setup, common_settings},
 };

@@ -11,7 +11,7 @@ use crate::{
     pool::Key,
     protocol::{
         Message,
-        handshake::{AcceptKey, Acceptance, Reply, Request, Response},
+        handshake::{AcceptKey, Acceptance, HandshakeError, Reply, Request, Response},
     },
 };
 
@@ -24,13 +24,26 @@ pub(crate) trait App {
     /// What each connection carries for the application.
     type Data: Default;
 
-    /// A request head has arrived whole. With a panic the request is refused with 500.
+    /// A request's head has arrived whole, and is well formed; its body may still be on its way. An
+    /// error answers it, as does a panic, with 500.
+    fn on_head(&mut self, request: &Request<'_>) -> Result<(), Response>;
+
+    /// A request has arrived whole, after `on_head`. With a panic it is refused with 500.
     fn on_request(
         &mut self,
         turn: &mut Turn<'_, Self::Data>,
         key: Key,
         request: &Request<'_>,
     ) -> Verdict;
+
+    /// A request has its answer, which is about to leave.
+    fn on_answered(
+        &mut self,
+        turn: &mut Turn<'_, Self::Data>,
+        key: Key,
+        asked: Asked<'_>,
+        answer: Answer<'_>,
+    );
 
     /// A connection that was asked for has its transport.
     fn on_connected(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key);
@@ -81,8 +94,28 @@ pub(crate) enum Verdict {
     Accept(AcceptKey, Acceptance),
     /// It is answered like any HTTP request, and the connection ends.
     Respond(Response),
+    /// It breaks this rule, is told so, and the connection ends.
+    Refuse(HandshakeError),
     /// It is decided later, from any thread.
     Defer(AcceptKey),
+}
+
+/// A request, as far as it is known when it is answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked<'a> {
+    /// What arrived of its head. Empty if nothing did, or if it was answered later.
+    pub(crate) head: &'a [u8],
+    /// The rule that it broke.
+    pub(crate) error: Option<HandshakeError>,
+    /// It is answered without a body: it was HEAD.
+    pub(crate) head_only: bool,
+}
+
+/// The answer to a request, as it leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// Runs callbacks, one or many. A panic ends here.

@@ -1,6 +1,6 @@
 //! A completion, to the connection it concerns, to the application.
 
-use super::{Accepted, App, AppEvent, Command, Core, Panicked, Turn, net};
+use super::{Accepted, App, AppEvent, Asked, Command, Core, Panicked, Turn, net};
 use crate::{
     conn::{CloseCause, ConnectError, Connection, Deadline, Due, Flags, Phase},
     driver::{Completion, Op},
@@ -129,7 +129,10 @@ impl<A: App> Core<A> {
                             Phase::Deciding => Response::text(504, "nobody decided in time\n"),
                             _ => Response::text(408, "the request did not arrive in time\n"),
                         };
-                        self.respond(key, &response, false, arena);
+                        let mut spill = self.table.take_spill(key);
+                        let asked = Asked { head: spill.bytes(), ..Asked::default() };
+                        self.respond(key, asked, &response, arena);
+                        spill.clear(&mut self.table.pool);
                     }
                     Deadline::Message => {
                         let code = CloseCode::POLICY_VIOLATION;

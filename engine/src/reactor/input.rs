@@ -1,6 +1,6 @@
 //! Received bytes, to frames, to callbacks: up to the connection's share of a turn.
 
-use super::{App, AppEvent, Core, Panicked, Table, Turn, handover::Handover, net};
+use super::{App, AppEvent, Asked, Core, Panicked, Table, Turn, handover::Handover, net};
 use crate::{
     conn::{CloseCause, Connection, Flags, Inbound, Phase, Refusal, whole_frame},
     driver::{Op, RECEIVE_INTO_LEN_MAX},
@@ -310,7 +310,7 @@ impl<A: App> Core<A> {
             }
             // Only memory can have run out: what is no frame yet breaks no rule of theirs.
             let response = Response::text(503, "no memory left for this request\n");
-            return self.respond(key, &response, false, arena);
+            return self.respond(key, Asked::default(), &response, arena);
         }
         let mut turn = Turn { table: &mut self.table, arena };
         match refusal {

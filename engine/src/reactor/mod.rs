@@ -38,7 +38,7 @@ use std::{io, sync::Arc, time::Duration};
 
 pub use self::counters::Snapshot;
 pub(crate) use self::{
-    app::{App, AppEvent, Verdict},
+    app::{Answer, App, AppEvent, Asked, Verdict},
     clock::{Clock, MonotonicClock},
     counters::Counters,
     mailbox::{Command, Decision, Drain, Mailbox, Postbox, Undelivered, mailbox},

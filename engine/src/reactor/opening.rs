@@ -1,7 +1,7 @@
 //! The opening handshake: a request head, to the application, to its answer (RFC 6455 §4.2). What a
 //! client does with the answer is in [`connecting`](super::connecting).
 
-use super::{App, Core, Decision, Panicked, Turn, Verdict, net};
+use super::{Answer, App, Asked, Core, Decision, Panicked, Turn, Verdict, net};
 use crate::{
     conn::{CloseCause, Phase, head_scanner},
     pool::{Arena, Key},
@@ -28,7 +28,7 @@ impl<A: App> Core<A> {
                 // The common case: the head lies whole in the received bytes.
                 Ok(Some(end)) if self.head_complete(key, bytes, end, arena) => return,
                 Ok(_) => {}
-                Err(error) => return self.head_invalid(key, error, arena),
+                Err(error) => return self.head_invalid(key, bytes, error, arena),
             }
         }
         self.spill(key, bytes, arena);
@@ -45,7 +45,11 @@ impl<A: App> Core<A> {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.head_invalid(key, error, arena),
+            Err(error) => {
+                let mut spill = self.table.take_spill(key);
+                self.head_invalid(key, spill.bytes(), error, arena);
+                spill.clear(&mut self.table.pool);
+            }
         }
     }
 
@@ -58,11 +62,17 @@ impl<A: App> Core<A> {
     }
 
     /// What arrives becomes no head.
-    fn head_invalid(&mut self, key: Key, error: HandshakeError, arena: &mut Arena) {
+    fn head_invalid(&mut self, key: Key, bytes: &[u8], error: HandshakeError, arena: &mut Arena) {
         match self.is_client(key) {
             true => self.reply_failed(key, error, arena),
-            false => self.respond(key, &error.response(), false, arena),
+            false => self.refuse_request(key, bytes, error, arena),
         }
+    }
+
+    /// Refuses a request that breaks a rule.
+    fn refuse_request(&mut self, key: Key, head: &[u8], error: HandshakeError, arena: &mut Arena) {
+        let asked = Asked { head, error: Some(error), head_only: false };
+        self.respond(key, asked, &error.response(), arena);
     }
 
     /// The request head has arrived, in `bytes[..end]`. Returns whether it was dealt with, or waits
@@ -77,35 +87,43 @@ impl<A: App> Core<A> {
             Ok((request, body_len))
         });
         let (request, body_len) = match parsed {
-            Ok((_, body_len)) if body_len > after.len() => {
-                if let Some(inbound) = self.table.inbound_mut(key) {
-                    inbound.expect_request(end + body_len);
-                }
-                return false;
-            }
             Ok(parsed) => parsed,
             Err(error) => {
-                self.respond(key, &error.response(), false, arena);
+                self.refuse_request(key, head, error, arena);
                 return true;
             }
         };
         let head_only = request.method() == "HEAD";
+        let asked = Asked { head, error: None, head_only };
+        // One whose body was waited for has been looked at.
+        let inbound = self.table.connections.get(key).and_then(|conn| conn.inbound.as_ref());
+        if !inbound.is_some_and(|inbound| inbound.expects_request()) {
+            let looked = net(|| self.app.on_head(&request));
+            if let Err(response) = looked.unwrap_or_else(|panicked| Err(self.failed(panicked))) {
+                self.respond(key, asked, &response, arena);
+                return true;
+            }
+        }
+        if body_len > after.len() {
+            if let Some(inbound) = self.table.inbound_mut(key) {
+                inbound.expect_request(end + body_len);
+            }
+            return false;
+        }
         let request = request.with_body(&after[..body_len]);
         let mut turn = Turn { table: &mut self.table, arena };
         let verdict = match net(|| self.app.on_request(&mut turn, key, &request)) {
             Ok(verdict) => verdict,
-            Err(Panicked) => {
-                self.table.counters.panics.add(1);
-                Verdict::Respond(Response::text(500, "the server failed\n"))
-            }
+            Err(panicked) => Verdict::Respond(self.failed(panicked)),
         };
         match verdict {
             Verdict::Accept(accept_key, acceptance) => {
-                if self.open(key, &accept_key, &acceptance, arena) {
+                if self.open(key, asked, &accept_key, &acceptance, arena) {
                     self.begin(key, after, arena);
                 }
             }
-            Verdict::Respond(response) => self.respond(key, &response, head_only, arena),
+            Verdict::Respond(response) => self.respond(key, asked, &response, arena),
+            Verdict::Refuse(error) => self.refuse_request(key, head, error, arena),
             Verdict::Defer(accept_key) => {
                 self.table.release_inbound(key);
                 if let Some(conn) = self.table.connections.get_mut(key) {
@@ -131,11 +149,11 @@ impl<A: App> Core<A> {
             Ok(acceptance) => {
                 let accept_key = conn.take_accept_key();
                 let accept_key = accept_key.expect("kept when the upgrade was deferred");
-                if self.open(key, &accept_key, &acceptance, arena) {
+                if self.open(key, Asked::default(), &accept_key, &acceptance, arena) {
                     self.resume(key, arena);
                 }
             }
-            Err(response) => self.respond(key, &response, false, arena),
+            Err(response) => self.respond(key, Asked::default(), &response, arena),
         }
     }
 
@@ -143,6 +161,7 @@ impl<A: App> Core<A> {
     fn open(
         &mut self,
         key: Key,
+        asked: Asked<'_>,
         accept_key: &AcceptKey,
         acceptance: &Acceptance,
         arena: &mut Arena,
@@ -150,8 +169,7 @@ impl<A: App> Core<A> {
         let mut answer = Vec::with_capacity(256);
         if let Err(error) = acceptance.encode(accept_key, &mut answer) {
             tracing::error!(%error, "an upgrade was accepted with something that cannot be said");
-            let response = Response::text(500, "the server failed\n");
-            self.respond(key, &response, false, arena);
+            self.respond(key, asked, &server_failed(), arena);
             return false;
         }
         let Some(conn) = self.table.connections.get_mut(key) else { return false };
@@ -160,6 +178,8 @@ impl<A: App> Core<A> {
         self.table.counters.opened.add(1);
         let mut turn = Turn { table: &mut self.table, arena };
         turn.send_raw(key, &answer);
+        self.answered(key, asked, Answer { status: 101, bytes: &answer }, arena);
+        let mut turn = Turn { table: &mut self.table, arena };
         let outcome = net(|| self.app.on_open(&mut turn, key));
         self.survive(key, outcome, arena);
         self.schedule(key);
@@ -170,22 +190,44 @@ impl<A: App> Core<A> {
     pub(super) fn respond(
         &mut self,
         key: Key,
+        asked: Asked<'_>,
         response: &Response,
-        head_only: bool,
         arena: &mut Arena,
     ) {
-        let mut answer = Vec::with_capacity(256);
-        let encoded = match head_only {
+        let (mut answer, mut status) = (Vec::with_capacity(256), response.status());
+        let encoded = match asked.head_only {
             true => response.encode_head_only(&mut answer),
             false => response.encode(&mut answer),
         };
         if let Err(error) = encoded {
             tracing::error!(%error, "a response cannot be said");
             answer.extend_from_slice(SERVER_FAILED);
+            status = 500;
         }
         self.table.counters.responded.add(1);
         let mut turn = Turn { table: &mut self.table, arena };
         turn.send_raw(key, &answer);
+        self.answered(key, asked, Answer { status, bytes: &answer }, arena);
+        let mut turn = Turn { table: &mut self.table, arena };
         turn.end(key, CloseCause::Local(CloseCode::NORMAL));
     }
+
+    /// Shows the application an answer that is about to leave.
+    fn answered(&mut self, key: Key, asked: Asked<'_>, answer: Answer<'_>, arena: &mut Arena) {
+        let mut turn = Turn { table: &mut self.table, arena };
+        if net(|| self.app.on_answered(&mut turn, key, asked, answer)).is_err() {
+            self.table.counters.panics.add(1);
+        }
+    }
+
+    /// The answer to a request that made a callback panic.
+    fn failed(&mut self, Panicked: Panicked) -> Response {
+        self.table.counters.panics.add(1);
+        server_failed()
+    }
+}
+
+/// The answer to a request whose answer is our fault.
+pub(super) fn server_failed() -> Response {
+    Response::text(500, "the server failed\n")
 }

@@ -5,7 +5,7 @@ use super::{
     header_block::{HeaderBlock, write_line},
     tokens,
 };
-use crate::protocol::extension::Answer;
+use crate::protocol::extension::{Answer, Offers};
 
 /// The server's yes, with what it has to add: a subprotocol, extensions, headers.
 ///
@@ -82,18 +82,22 @@ impl Acceptance {
         self.subprotocol.as_deref()
     }
 
-    /// Checks that the client offered the subprotocol chosen: it has to fail the connection
-    /// otherwise (RFC 6455 §4.1).
+    /// Checks that the client offered the subprotocol chosen, and the extensions agreed on: it has to
+    /// fail the connection otherwise (RFC 6455 §4.1). With nothing chosen it costs two comparisons.
     ///
     /// # Errors
     ///
-    /// [`SubprotocolNotOffered`](ResponseError::SubprotocolNotOffered).
+    /// [`SubprotocolNotOffered`](ResponseError::SubprotocolNotOffered),
+    /// [`ExtensionNotOffered`](ResponseError::ExtensionNotOffered).
     pub fn check_offered(&self, request: &Request<'_>) -> Result<(), ResponseError> {
-        match self.chosen_subprotocol() {
-            Some(chosen) if !request.subprotocols().any(|offered| offered == chosen) => {
-                Err(ResponseError::SubprotocolNotOffered { subprotocol: chosen.into() })
-            }
-            _ => Ok(()),
+        if let Some(chosen) = self.chosen_subprotocol()
+            && !request.subprotocols().any(|offered| offered == chosen)
+        {
+            return Err(ResponseError::SubprotocolNotOffered { subprotocol: chosen.into() });
+        }
+        match self.extensions.as_str() {
+            "" => Ok(()),
+            _ => self.check_extensions_offered(request),
         }
     }
 
@@ -118,6 +122,15 @@ impl Acceptance {
         out.extend_from_slice(lines);
         out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    fn check_extensions_offered(&self, request: &Request<'_>) -> Result<(), ResponseError> {
+        let mut agreed = Offers::new(&self.extensions).map_while(Result::ok);
+        let is_offered = |name| request.extensions().any(|offer| offer.name() == name);
+        match agreed.find(|answer| !is_offered(answer.name())) {
+            Some(answer) => Err(ResponseError::ExtensionNotOffered { name: answer.name().into() }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -162,6 +175,7 @@ const RESERVED: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::handshake::header_slots;
 
     fn encoded(acceptance: &Acceptance) -> Result<String, ResponseError> {
         let mut out = Vec::new();
@@ -191,6 +205,30 @@ mod tests {
             Sec-WebSocket-Extensions: x-first, x-second; quick; bits=10\r\n\
             Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n";
         assert!(answer.as_deref().unwrap().ends_with(expected), "{answer:?}");
+    }
+
+    #[test]
+    fn only_what_was_offered() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Protocol: v2, v1\r\n\
+            Sec-WebSocket-Extensions: x-a; bits=9, x-b\r\n\r\n";
+        let mut slots = header_slots::<4>();
+        let request = Request::parse(head, &mut slots).unwrap();
+        let extension = |name: &str| Acceptance::new().extension(&Answer::new(name).flag("quick"));
+        for (acceptance, expected) in [
+            (Acceptance::new(), Ok(())),
+            (Acceptance::new().subprotocol("v1"), Ok(())),
+            (extension("x-b").extension(&Answer::new("x-a")).subprotocol("v2"), Ok(())),
+            (
+                Acceptance::new().subprotocol("V1"),
+                Err(ResponseError::SubprotocolNotOffered { subprotocol: "V1".into() }),
+            ),
+            (
+                extension("x-a").extension(&Answer::new("x-c")),
+                Err(ResponseError::ExtensionNotOffered { name: "x-c".into() }),
+            ),
+        ] {
+            assert_eq!(acceptance.check_offered(&request), expected);
+        }
     }
 
     #[test]

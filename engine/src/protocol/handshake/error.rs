@@ -194,6 +194,12 @@ pub enum ResponseError {
         /// The name as given.
         subprotocol: Box<str>,
     },
+    /// The client did not offer this extension, and would fail the connection (RFC 6455 §4.1).
+    #[error("extension {name:?} was not offered; agree on one that the client offers")]
+    ExtensionNotOffered {
+        /// The name of the extension.
+        name: Box<str>,
+    },
     /// The target of a request is no path.
     #[error("target {target:?}: a path begins with `/` and has no spaces; encode them as %20")]
     InvalidTarget {

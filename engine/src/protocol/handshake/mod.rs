@@ -58,6 +58,7 @@ mod origin;
 mod proposal;
 mod reply;
 mod request;
+mod request_line;
 mod response;
 pub(crate) mod tokens;
 
@@ -69,6 +70,7 @@ pub use self::{
     origin::{InvalidOriginPattern, OriginPattern, OriginPolicy},
     proposal::Proposal,
     reply::{Reply, ReplyError},
-    request::{HeaderSlot, HttpVersion, Request, header_slots},
+    request::{HeaderSlot, Request, header_slots},
+    request_line::{HttpVersion, RequestLine},
     response::Response,
 };

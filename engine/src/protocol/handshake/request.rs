@@ -2,7 +2,7 @@
 
 use std::{fmt, mem::MaybeUninit};
 
-use super::{AcceptKey, HandshakeError, accept_key, head, tokens};
+use super::{AcceptKey, HandshakeError, HttpVersion, RequestLine, accept_key, head, tokens};
 use crate::protocol::{
     extension::{Offer, Offers},
     utf8,
@@ -15,15 +15,6 @@ pub type HeaderSlot<'a> = MaybeUninit<httparse::Header<'a>>;
 /// so that it costs nothing.
 pub const fn header_slots<'a, const N: usize>() -> [HeaderSlot<'a>; N] {
     [const { MaybeUninit::uninit() }; N]
-}
-
-/// A version of HTTP that a request may come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HttpVersion {
-    /// HTTP/1.0: health checks, and proxies that were not told better.
-    Http10,
-    /// HTTP/1.1.
-    Http11,
 }
 
 /// A request's head, and its body if it has one. Everything is borrowed; reading allocates nothing.
@@ -46,10 +37,7 @@ pub enum HttpVersion {
 /// ```
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
-    method: &'a str,
-    target: &'a str,
-    version: HttpVersion,
-    path_and_query: &'a str,
+    line: RequestLine<'a>,
     host: Option<&'a str>,
     headers: &'a [httparse::Header<'a>],
     known: Known<'a>,
@@ -98,17 +86,8 @@ impl<'a> Request<'a> {
             return Err(HandshakeError::MissingHost);
         }
         let host = known.host.map(check_host).transpose()?;
-        let (authority, path_and_query) = split_target(method, target)?;
-        Ok(Self {
-            method,
-            target,
-            version,
-            path_and_query,
-            host: authority.or(host),
-            headers,
-            known,
-            body: &[],
-        })
+        let (line, authority) = RequestLine::new(method, target, version)?;
+        Ok(Self { line, host: authority.or(host), headers, known, body: &[] })
     }
 
     /// The request with its body, which follows the head on the wire.
@@ -131,10 +110,10 @@ impl<'a> Request<'a> {
         if !known.upgrade_is_websocket {
             return Err(HandshakeError::MissingUpgrade);
         }
-        if self.method != "GET" {
+        if self.method() != "GET" {
             return Err(HandshakeError::MethodNotGet);
         }
-        if self.version < HttpVersion::Http11 {
+        if self.version() < HttpVersion::Http11 {
             return Err(HandshakeError::HttpVersionTooOld);
         }
         if self.host.is_none_or(str::is_empty) {
@@ -157,32 +136,44 @@ impl<'a> Request<'a> {
         Ok(AcceptKey::of_bytes(key))
     }
 
-    /// The method, as sent: methods are upper case by custom, and compared letter by letter.
+    /// The first line.
+    pub fn line(&self) -> RequestLine<'a> {
+        self.line
+    }
+
+    /// The method: see [`RequestLine::method`].
     pub fn method(&self) -> &'a str {
-        self.method
+        self.line.method()
     }
 
-    /// The request target as sent: a path with a query, as a rule.
+    /// The request target: see [`RequestLine::target`].
     pub fn target(&self) -> &'a str {
-        self.target
-    }
-
-    /// The path of the target, without the query. Not decoded.
-    pub fn path(&self) -> &'a str {
-        match self.path_and_query.split('?').next() {
-            None | Some("") => "/", // `http://host?query` leaves the path out
-            Some(path) => path,
-        }
-    }
-
-    /// What follows the first `?` of the target. Not decoded.
-    pub fn query(&self) -> Option<&'a str> {
-        self.path_and_query.split_once('?').map(|(_, query)| query)
+        self.line.target()
     }
 
     /// The version of HTTP.
     pub fn version(&self) -> HttpVersion {
-        self.version
+        self.line.version()
+    }
+
+    /// The path of the target, not decoded: see [`RequestLine::path`].
+    pub fn path(&self) -> &'a str {
+        self.line.path()
+    }
+
+    /// The query of the target, not decoded: see [`RequestLine::query`].
+    pub fn query(&self) -> Option<&'a str> {
+        self.line.query()
+    }
+
+    /// The names and values in the query, not decoded: see [`RequestLine::query_params`].
+    pub fn query_params(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.line.query_params()
+    }
+
+    /// The first value of this name in the query, not decoded: see [`RequestLine::query_param`].
+    pub fn query_param(&self, name: &str) -> Option<&'a str> {
+        self.line.query_param(name)
     }
 
     /// The host, and the port if it is not the usual one, that the client believes to speak to: from
@@ -219,13 +210,18 @@ impl<'a> Request<'a> {
         self.headers.iter().map(|header| (header.name, header.value))
     }
 
-    /// The value of the first cookie of this name, as sent: quotes belong to it (RFC 6265 §4.1.1).
-    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+    /// The names and values of all cookies, in order and as sent: quotes belong to a value (RFC 6265
+    /// §4.1.1). What has no `=` is no cookie.
+    pub fn cookies(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.lists("Cookie")
             .flat_map(|cookies| cookies.split(';'))
             .filter_map(|cookie| cookie.split_once('='))
-            .find(|(cookie_name, _)| tokens::trim(cookie_name) == name)
-            .map(|(_, value)| tokens::trim(value))
+            .map(|(name, value)| (tokens::trim(name), tokens::trim(value)))
+    }
+
+    /// The value of the first cookie of this name: see [`cookies`](Self::cookies).
+    pub fn cookie(&self, name: &str) -> Option<&'a str> {
+        self.cookies().find(|(sent, _)| *sent == name).map(|(_, value)| value)
     }
 
     /// The subprotocols that the client offers, the ones it likes better first (RFC 6455 §4.1).
@@ -318,9 +314,7 @@ impl<'a> Request<'a> {
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("method", &self.method)
-            .field("path", &self.path())
-            .field("version", &self.version)
+            .field("line", &self.line)
             .field("host", &self.host)
             .field("header_count", &self.headers.len())
             .field("body_len", &self.body.len())
@@ -394,29 +388,9 @@ fn check_line_ends(head: &[u8], headers: &[httparse::Header<'_>]) -> Result<(), 
     }
 }
 
-/// The authority of a target that is a whole URI, and the path with its query. Of the four forms of
-/// RFC 9112 §3.2, a proxy's `CONNECT host:port` and `OPTIONS *` stay as they are.
-fn split_target<'a>(
-    method: &str,
-    target: &'a str,
-) -> Result<(Option<&'a str>, &'a str), HandshakeError> {
-    if target.starts_with('/') || method == "CONNECT" || (target, method) == ("*", "OPTIONS") {
-        return Ok((None, target));
-    }
-    let (scheme, rest) = target.split_once("://").ok_or(HandshakeError::InvalidTarget)?;
-    if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err(HandshakeError::InvalidTarget);
-    }
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    if authority.is_empty() {
-        return Err(HandshakeError::InvalidTarget);
-    }
-    Ok((Some(check_host(authority.as_bytes())?), path))
-}
-
 /// A host and perhaps a port (RFC 3986 §3.2), by their letters: no user, no path, no space. An empty
 /// one is valid HTTP.
-fn check_host(host: &[u8]) -> Result<&str, HandshakeError> {
+pub(super) fn check_host(host: &[u8]) -> Result<&str, HandshakeError> {
     if host.iter().all(|&byte| HOST_BYTES[usize::from(byte)]) {
         text(host, HandshakeError::InvalidHost)
     } else {
@@ -604,6 +578,8 @@ mod tests {
             assert_eq!(request.cookie("empty"), Some(""));
             assert_eq!(request.cookie("more"), Some("1"));
             assert_eq!(request.cookie("ID"), None);
+            assert_eq!(request.cookies().nth(3), Some(("more", "1")));
+            assert_eq!(request.cookies().count(), 5);
             assert_eq!(request.body(), b"hello");
             assert!(!request.is_upgrade());
         });
