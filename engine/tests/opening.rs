@@ -1,10 +1,10 @@
-//! The opening handshake over a real socket: what is accepted, refused, put off, and how late.
+//! The opening handshake over a real socket: what is accepted, refused, and how late.
 
 mod support;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -12,8 +12,8 @@ use support::{
     Answer, Client, Echo, Frame, PATIENCE, Serving, on_each_driver, request, serve, serve_with,
 };
 use throng::{
-    Acceptance, CloseCause, CloseCode, Conn, DriverKind, Handler, Limits, Message, OriginPolicy,
-    Request, Response, ServerBuilder, Ticket, Timeouts, Upgrade,
+    Acceptance, CloseCause, Conn, DriverKind, Handler, Limits, Message, OriginPolicy, Request,
+    Response, ServerBuilder, Timeouts, Upgrade,
 };
 
 on_each_driver!(
@@ -32,13 +32,6 @@ on_each_driver!(
     asked_by_someone_who_says_no_more,
     http_unless_told_otherwise,
     who_leaves_early_is_forgotten,
-    deferred_and_accepted,
-    deferred_and_refused,
-    deferred_with_frames_in_waiting,
-    deferred_and_never_decided,
-    deferred_for_someone_who_left,
-    decided_twice,
-    aborted_while_undecided,
     subprotocol_and_headers,
     a_subprotocol_that_nobody_offered,
     a_header_that_cannot_be_said,
@@ -305,135 +298,6 @@ fn who_leaves_early_is_forgotten(driver: DriverKind) {
     }
     server.until("all are forgotten", |counts| counts.connections == 0 && counts.accepted == count);
     assert_eq!(server.remote().total().opened, 0);
-}
-
-/// Hands every upgrade to another thread.
-#[derive(Clone)]
-struct Deferring(mpsc::Sender<Ticket>);
-
-impl Deferring {
-    fn serve(driver: DriverKind) -> (Serving, mpsc::Receiver<Ticket>) {
-        let (sender, tickets) = mpsc::channel();
-        (serve_with(driver, Self(sender), hurried_much), tickets)
-    }
-}
-
-/// Long enough for a test to decide, and not too long for one that does not.
-fn hurried_much(builder: ServerBuilder) -> ServerBuilder {
-    let handshake = Some(Duration::from_secs(2));
-    builder.timeouts(Timeouts { handshake, ..Timeouts::default() })
-}
-
-impl Handler for Deferring {
-    type Data = u32;
-
-    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<u32> {
-        assert_eq!(request.id(), request.ticket().id());
-        self.0.send(request.ticket()).unwrap();
-        Upgrade::defer().with(7)
-    }
-
-    fn on_message(&mut self, conn: &mut Conn<'_, u32>, message: Message<'_>) {
-        assert_eq!(*conn.data(), 7);
-        conn.send(message);
-    }
-}
-
-fn deferred_and_accepted(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    let mut client = server.connect();
-    client.send_bytes(request("Sec-WebSocket-Protocol: chat\r\n").as_bytes());
-    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-    ticket.accept(Acceptance::new().subprotocol("chat")).unwrap();
-    let answer = client.expect_opened();
-    assert_eq!(answer.header("Sec-WebSocket-Protocol"), Some("chat"));
-    chats(&mut client);
-}
-
-fn deferred_and_refused(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    let mut client = server.connect();
-    client.send_bytes(request("").as_bytes());
-    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-    ticket.refuse(Response::text(401, "who are you?\n")).unwrap();
-    let answer = client.answer();
-    assert_eq!((answer.status, answer.body.as_str()), (401, "who are you?\n"));
-    assert_eq!(server.remote().total().opened, 0);
-}
-
-fn deferred_with_frames_in_waiting(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    // In the segment of the request: nothing, a part of a frame, more than a turn's share.
-    let frames: Vec<_> = (0..500).map(|n| Frame::text(&format!("number {n}"))).collect();
-    let stream = Frame::stream(&frames);
-    for early_len in [0, 1, 5, stream.len() / 2, stream.len()] {
-        let (early, late) = stream.split_at(early_len);
-        let mut client = server.connect();
-        client.send_bytes(&[request("").as_bytes(), early].concat());
-        let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-        // These find the connection paused.
-        client.send_bytes(late);
-        ticket.accept(Acceptance::new()).unwrap();
-        client.expect_opened();
-        frames.iter().for_each(|frame| client.expect(frame));
-    }
-}
-
-fn deferred_and_never_decided(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    let mut client = server.connect();
-    client.send_bytes(request("").as_bytes());
-    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(client.answer().status, 504);
-    // Too late.
-    ticket.accept(Acceptance::new()).unwrap();
-    drop(client);
-    server.until("it is forgotten", |counts| counts.connections == 0);
-    assert_eq!(server.remote().total().opened, 0);
-}
-
-fn deferred_for_someone_who_left(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    for hangs_up in [true, false] {
-        let mut client = server.connect();
-        client.send_bytes(request("").as_bytes());
-        let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-        if hangs_up {
-            client.reset();
-        } else {
-            drop(client);
-        }
-        ticket.accept(Acceptance::new()).unwrap();
-        server.until("it is forgotten", |counts| counts.connections == 0);
-    }
-}
-
-fn decided_twice(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    let mut client = server.connect();
-    client.send_bytes(request("").as_bytes());
-    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-    ticket.clone().accept(Acceptance::new()).unwrap();
-    ticket.clone().refuse(Response::new(403)).unwrap();
-    ticket.accept(Acceptance::new()).unwrap();
-    client.expect_opened();
-    chats(&mut client);
-}
-
-fn aborted_while_undecided(driver: DriverKind) {
-    let (server, tickets) = Deferring::serve(driver);
-    let mut client = server.connect();
-    client.send_bytes(request("").as_bytes());
-    let ticket = tickets.recv_timeout(PATIENCE).unwrap();
-    // What is not open can neither be talked to nor closed politely.
-    server.remote().send(ticket.id(), "too early").unwrap();
-    server.remote().close(ticket.id(), CloseCode::NORMAL, "").unwrap();
-    server.remote().broadcast("too early").unwrap();
-    server.remote().abort(ticket.id()).unwrap();
-    client.expect_gone();
-    ticket.accept(Acceptance::new()).unwrap();
-    let counts = server.until("it is forgotten", |counts| counts.connections == 0);
-    assert_eq!((counts.opened, counts.messages_out), (0, 0));
 }
 
 /// Answers upgrades by the path that was asked for.

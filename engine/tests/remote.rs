@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     io::{ErrorKind, Read},
     net::TcpStream,
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -18,7 +18,7 @@ use support::{
 };
 use throng::{
     CloseCause, CloseCode, Conn, ConnId, Connections, Deadline, DriverKind, Handler, ListenAddr,
-    Message, RemoteError, Request, Sent, Server, Shutdown, Upgrade,
+    Message, RemoteError, Request, Sent, Server, Shutdown, Ticket, Upgrade,
 };
 
 on_each_driver!(
@@ -395,14 +395,16 @@ fn a_shutdown_takes_its_time(driver: DriverKind) {
 }
 
 /// Leaves every upgrade undecided.
-#[derive(Clone)]
-struct Undecided;
+#[derive(Clone, Default)]
+struct Undecided(Arc<Mutex<Vec<Ticket<()>>>>);
 
 impl Handler for Undecided {
     type Data = ();
 
-    fn on_upgrade(&mut self, _request: &Request<'_>) -> Upgrade<()> {
-        Upgrade::defer()
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<()> {
+        let (upgrade, ticket) = Upgrade::defer(request);
+        self.0.lock().unwrap().push(ticket);
+        upgrade
     }
 
     fn on_close(&mut self, _conn: &mut Conn<'_, ()>, _cause: CloseCause) {
@@ -411,7 +413,7 @@ impl Handler for Undecided {
 }
 
 fn a_shutdown_of_connections_that_never_opened(driver: DriverKind) {
-    let server = serve(driver, Undecided);
+    let server = serve(driver, Undecided::default());
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     clients[1].send_bytes(b"GET / HT");
     clients[2].send_bytes(request("").as_bytes());

@@ -263,3 +263,14 @@ impl<T> Connection<T> {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a connection whose upgrade is decided later holds beside its entry.
+    #[test]
+    fn what_is_rare_stays_small() {
+        assert!(size_of::<Extra>() <= 96, "{} bytes", size_of::<Extra>());
+    }
+}

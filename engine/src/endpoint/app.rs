@@ -2,7 +2,10 @@
 
 use std::{any::Any, sync::Arc};
 
-use super::{Answered, Conn, ConnId, Connections, Handler, Remote, Request, request::Decision};
+use super::{
+    Answered, Conn, ConnId, Connections, Handler, Remote, Request,
+    request::{Decision, not_offered},
+};
 use crate::{
     conn::{CloseCause, ConnectError},
     pool::Key,
@@ -79,10 +82,7 @@ impl<H: Handler> App for Application<H> {
         match upgrade.decision {
             Decision::Accept(acceptance) => match acceptance.check_offered(request) {
                 Ok(()) => Verdict::Accept(accept_key, acceptance),
-                Err(error) => {
-                    tracing::error!(%error, "an upgrade was accepted with what nobody offered");
-                    Verdict::Respond(Response::text(500, "the server failed\n"))
-                }
+                Err(error) => Verdict::Respond(not_offered(&error)),
             },
             Decision::Refuse(response) => Verdict::Respond(response),
             Decision::Defer => Verdict::Defer(accept_key),

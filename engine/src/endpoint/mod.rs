@@ -10,6 +10,7 @@ mod handler;
 mod remote;
 mod request;
 mod setup;
+mod ticket;
 
 pub use self::{
     answered::Answered,
@@ -18,7 +19,8 @@ pub use self::{
     handle::{Conn, ConnId, Connections},
     handler::Handler,
     remote::{Remote, RemoteError, Shutdown},
-    request::{Request, Ticket, Upgrade},
+    request::{Request, Upgrade},
+    ticket::Ticket,
 };
 pub(crate) use self::{
     app::Application,

@@ -12,11 +12,8 @@ use std::{
 
 use super::{ConnId, Connect, handle::frame};
 use crate::{
-    protocol::{
-        CloseCode, Message,
-        handshake::{Acceptance, Response},
-    },
-    reactor::{Command, Counters, Drain, Postbox, Snapshot, Undelivered},
+    protocol::{CloseCode, Message},
+    reactor::{Command, Counters, Decision, Drain, Postbox, Snapshot, Undelivered},
 };
 
 /// A handle to a running server, for any thread.
@@ -172,9 +169,14 @@ impl Remote {
     pub(crate) fn decide(
         &self,
         id: ConnId,
-        verdict: Result<Acceptance, Response>,
+        head: Box<[u8]>,
+        verdict: Decision,
+        data: Option<Box<dyn Any + Send>>,
     ) -> Result<(), RemoteError> {
-        self.post(id.reactor(), Command::Decide { key: id.key(), verdict })
+        let command = Command::Decide { key: id.key(), head, verdict, data };
+        let link = self.reactors.get(id.reactor());
+        let link = link.ok_or(RemoteError::NoSuchReactor(id.reactor()))?;
+        link.postbox.post_answer(command).map_err(|_| RemoteError::Gone)
     }
 
     fn post(&self, reactor: usize, command: Command) -> Result<(), RemoteError> {

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, ops::Deref};
 
-use super::{ConnId, Remote, RemoteError};
-use crate::protocol::handshake::{self, Acceptance, Response};
+use super::{ConnId, Remote, Ticket};
+use crate::protocol::handshake::{self, Acceptance, Response, ResponseError};
 
 /// A client's request: its head, its body if it is plain HTTP, and where it came from.
 ///
@@ -35,12 +35,6 @@ impl<'a> Request<'a> {
         self.id
     }
 
-    /// A ticket with which any thread can answer an upgrade that was deferred
-    /// ([`Upgrade::defer`]).
-    pub fn ticket(&self) -> Ticket {
-        Ticket { id: self.id, remote: self.remote.clone() }
-    }
-
     /// The handle through which other threads, and other reactors, are reached.
     pub fn remote(&self) -> &Remote {
         self.remote
@@ -56,6 +50,7 @@ impl<'a> Deref for Request<'a> {
 }
 
 /// What becomes of a client's wish for a WebSocket.
+#[must_use]
 #[derive(Debug)]
 pub struct Upgrade<T> {
     pub(crate) decision: Decision,
@@ -86,10 +81,13 @@ impl<T> Upgrade<T> {
         Self { decision: Decision::Refuse(response), data: None }
     }
 
-    /// Decide later, from any thread, with the request's [`ticket`](Request::ticket). The client
-    /// waits; the handshake's deadline goes on.
-    pub fn defer() -> Self {
-        Self { decision: Decision::Defer, data: None }
+    /// Decide later, from any thread, by the [`Ticket`]: the client waits, and the handshake's deadline
+    /// goes on. Copies the request's head, since the request itself is only lent.
+    pub fn defer(request: &Request<'_>) -> (Self, Ticket<T>)
+    where
+        T: 'static,
+    {
+        (Self { decision: Decision::Defer, data: None }, Ticket::new(request))
     }
 
     /// Gives the connection its data.
@@ -99,30 +97,8 @@ impl<T> Upgrade<T> {
     }
 }
 
-/// The right to answer one deferred upgrade, from any thread. Dropped, it leaves the client to the
-/// handshake's deadline.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    id: ConnId,
-    remote: Remote,
-}
-
-impl Ticket {
-    /// Accepts the upgrade. It is not an error if the client has gone meanwhile.
-    ///
-    /// The request is gone by then: a subprotocol has to be one that it offered, which nobody checks
-    /// here.
-    pub fn accept(self, acceptance: Acceptance) -> Result<(), RemoteError> {
-        self.remote.decide(self.id, Ok(acceptance))
-    }
-
-    /// Refuses it with an HTTP response.
-    pub fn refuse(self, response: Response) -> Result<(), RemoteError> {
-        self.remote.decide(self.id, Err(response))
-    }
-
-    /// The id of the connection.
-    pub fn id(&self) -> ConnId {
-        self.id
-    }
+/// The answer to a client that was to be given what it did not offer: the application's mistake.
+pub(super) fn not_offered(error: &ResponseError) -> Response {
+    tracing::error!(%error, "an upgrade was accepted with what nobody offered");
+    Response::text(500, "the server failed\n")
 }

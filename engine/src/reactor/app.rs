@@ -22,7 +22,7 @@ use crate::{
 /// may panic: the reactor runs them with a [`net`] below.
 pub(crate) trait App {
     /// What each connection carries for the application.
-    type Data: Default;
+    type Data: Default + 'static;
 
     /// A request's head has arrived whole, and is well formed; its body may still be on its way. An
     /// error answers it, as does a panic, with 500.

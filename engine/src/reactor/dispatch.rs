@@ -94,7 +94,9 @@ impl<A: App> Core<A> {
                     Err(_) => self.table.counters.panics.add(1),
                 }
             }
-            Command::Decide { key, verdict } => self.decided(key, verdict, arena),
+            Command::Decide { key, head, verdict, data } => {
+                self.decided(key, &head, verdict, data, arena);
+            }
         }
         self.settle(arena);
     }

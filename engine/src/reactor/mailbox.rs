@@ -39,8 +39,8 @@ pub(crate) enum Command {
     Abort { key: Key },
     /// Connect, with data made by default.
     Connect { route: Arc<Route>, proposal: Arc<Proposal> },
-    /// Answer a deferred upgrade.
-    Decide { key: Key, verdict: Decision },
+    /// Answer a deferred upgrade: the head of its request, what to say, and the connection's data.
+    Decide { key: Key, head: Box<[u8]>, verdict: Decision, data: Option<Box<dyn Any + Send>> },
     /// Something of the application's.
     App(Box<dyn Any + Send>),
 }
@@ -108,6 +108,11 @@ impl Postbox {
         if self.commands.len() >= CAPACITY {
             return Err(Undelivered::Full);
         }
+        self.post_answer(command)
+    }
+
+    /// Posts what the reactor waits for: there is room for as much as it asked.
+    pub(crate) fn post_answer(&self, command: Command) -> Result<(), Undelivered> {
         self.commands.send(command).map_err(|_| Undelivered::Gone)?;
         self.ring();
         Ok(())

@@ -1,6 +1,8 @@
 //! The opening handshake: a request head, to the application, to its answer (RFC 6455 §4.2). What a
 //! client does with the answer is in [`connecting`](super::connecting).
 
+use std::{any::Any, mem};
+
 use super::{Answer, App, Asked, Core, Decision, Panicked, Turn, Verdict, net};
 use crate::{
     conn::{CloseCause, Phase, head_scanner},
@@ -26,7 +28,7 @@ impl<A: App> Core<A> {
         if conn.inbound.is_none() {
             match head_scanner(conn.role()).find_end(bytes, limit) {
                 // The common case: the head lies whole in the received bytes.
-                Ok(Some(end)) if self.head_complete(key, bytes, end, arena) => return,
+                Ok(Some(end)) if self.head_complete(key, bytes, end, true, arena) => return,
                 Ok(_) => {}
                 Err(error) => return self.head_invalid(key, bytes, error, arena),
             }
@@ -35,10 +37,12 @@ impl<A: App> Core<A> {
         let conn = self.table.connections.get_mut(key).filter(|conn| conn.phase == Phase::Opening);
         let Some(conn) = conn else { return };
         let Some(inbound) = conn.inbound.as_mut() else { return };
+        // One whose body was waited for has been looked at.
+        let is_new = !inbound.expects_request();
         match inbound.find_head_end(limit) {
             Ok(Some(end)) => {
                 let mut spill = self.table.take_spill(key);
-                if self.head_complete(key, spill.bytes_mut(), end, arena) {
+                if self.head_complete(key, spill.bytes_mut(), end, is_new, arena) {
                     spill.clear(&mut self.table.pool);
                 } else {
                     self.table.put_back_spill(key, spill);
@@ -54,10 +58,17 @@ impl<A: App> Core<A> {
     }
 
     /// As [`request`](Self::request) or [`reply`](Self::reply), whichever it is.
-    fn head_complete(&mut self, key: Key, bytes: &mut [u8], end: usize, arena: &mut Arena) -> bool {
+    fn head_complete(
+        &mut self,
+        key: Key,
+        bytes: &mut [u8],
+        end: usize,
+        is_new: bool,
+        arena: &mut Arena,
+    ) -> bool {
         match self.is_client(key) {
             true => self.reply(key, bytes, end, false, arena),
-            false => self.request(key, bytes, end, arena),
+            false => self.request(key, bytes, end, is_new, arena),
         }
     }
 
@@ -70,6 +81,7 @@ impl<A: App> Core<A> {
     }
 
     /// Refuses a request that breaks a rule.
+    #[cold]
     fn refuse_request(&mut self, key: Key, head: &[u8], error: HandshakeError, arena: &mut Arena) {
         let asked = Asked { head, error: Some(error), head_only: false };
         self.respond(key, asked, &error.response(), arena);
@@ -77,7 +89,14 @@ impl<A: App> Core<A> {
 
     /// The request head has arrived, in `bytes[..end]`. Returns whether it was dealt with, or waits
     /// for a body that has not arrived.
-    fn request(&mut self, key: Key, bytes: &mut [u8], end: usize, arena: &mut Arena) -> bool {
+    fn request(
+        &mut self,
+        key: Key,
+        bytes: &mut [u8],
+        end: usize,
+        is_new: bool,
+        arena: &mut Arena,
+    ) -> bool {
         let (head, after) = bytes.split_at_mut(end);
         let limits = &self.config.limits;
         let mut slots = header_slots::<HEADER_COUNT_MAX>();
@@ -95,9 +114,7 @@ impl<A: App> Core<A> {
         };
         let head_only = request.method() == "HEAD";
         let asked = Asked { head, error: None, head_only };
-        // One whose body was waited for has been looked at.
-        let inbound = self.table.connections.get(key).and_then(|conn| conn.inbound.as_ref());
-        if !inbound.is_some_and(|inbound| inbound.expects_request()) {
+        if is_new {
             let looked = net(|| self.app.on_head(&request));
             if let Err(response) = looked.unwrap_or_else(|panicked| Err(self.failed(panicked))) {
                 self.respond(key, asked, &response, arena);
@@ -140,20 +157,35 @@ impl<A: App> Core<A> {
     }
 
     /// A deferred upgrade was decided.
-    pub(super) fn decided(&mut self, key: Key, verdict: Decision, arena: &mut Arena) {
+    pub(super) fn decided(
+        &mut self,
+        key: Key,
+        head: &[u8],
+        verdict: Decision,
+        data: Option<Box<dyn Any + Send>>,
+        arena: &mut Arena,
+    ) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         if conn.phase != Phase::Deciding {
             return;
         }
+        let accept_key = conn.take_accept_key().expect("kept when the upgrade was deferred");
+        let replaced = data.and_then(|data| data.downcast().ok()).map(|data| {
+            let data: A::Data = *data;
+            mem::replace(&mut conn.data, data)
+        });
+        // It may panic as it is dropped.
+        if net(|| drop(replaced)).is_err() {
+            self.table.counters.panics.add(1);
+        }
+        let asked = Asked { head, ..Asked::default() };
         match verdict {
             Ok(acceptance) => {
-                let accept_key = conn.take_accept_key();
-                let accept_key = accept_key.expect("kept when the upgrade was deferred");
-                if self.open(key, Asked::default(), &accept_key, &acceptance, arena) {
+                if self.open(key, asked, &accept_key, &acceptance, arena) {
                     self.resume(key, arena);
                 }
             }
-            Err(response) => self.respond(key, Asked::default(), &response, arena),
+            Err(response) => self.respond(key, asked, &response, arena),
         }
     }
 
@@ -221,6 +253,7 @@ impl<A: App> Core<A> {
     }
 
     /// The answer to a request that made a callback panic.
+    #[cold]
     fn failed(&mut self, Panicked: Panicked) -> Response {
         self.table.counters.panics.add(1);
         server_failed()
@@ -228,6 +261,6 @@ impl<A: App> Core<A> {
 }
 
 /// The answer to a request whose answer is our fault.
-pub(super) fn server_failed() -> Response {
+fn server_failed() -> Response {
     Response::text(500, "the server failed\n")
 }

@@ -37,6 +37,7 @@ pub const fn header_slots<'a, const N: usize>() -> [HeaderSlot<'a>; N] {
 /// ```
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
+    head: &'a [u8],
     line: RequestLine<'a>,
     host: Option<&'a str>,
     headers: &'a [httparse::Header<'a>],
@@ -87,7 +88,7 @@ impl<'a> Request<'a> {
         }
         let host = known.host.map(check_host).transpose()?;
         let (line, authority) = RequestLine::new(method, target, version)?;
-        Ok(Self { line, host: authority.or(host), headers, known, body: &[] })
+        Ok(Self { head, line, host: authority.or(host), headers, known, body: &[] })
     }
 
     /// The request with its body, which follows the head on the wire.
@@ -134,6 +135,11 @@ impl<'a> Request<'a> {
         }
         self.check_lists()?;
         Ok(AcceptKey::of_bytes(key))
+    }
+
+    /// The head as it was parsed: request line, headers, and the empty line that ends them.
+    pub fn head(&self) -> &'a [u8] {
+        self.head
     }
 
     /// The first line.
@@ -530,6 +536,7 @@ mod tests {
             with_request(&head(&[&format!("GET {target} HTTP/1.1"), "Host: x"]), |request| {
                 let request = request.unwrap();
                 assert_eq!(request.target(), target);
+                assert!(request.head().ends_with(b"Host: x\r\n\r\n"));
                 assert_eq!(
                     (request.path(), request.query(), request.host()),
                     (path, query, Some(host)),

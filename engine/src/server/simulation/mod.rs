@@ -24,7 +24,7 @@ use crate::{
         Settings, Waker,
         sim::{Faults, Network, Sim},
     },
-    endpoint::{Application, Conn, Handler, Link, Remote},
+    endpoint::{Application, Conn, Handler, Link, Remote, Request, Ticket, Upgrade},
     protocol::{MaskingKey, Message, Opcode, Rsv, append_frame, handshake::OriginPolicy},
     reactor::{Clock, Counters, Reactor, Table, mailbox},
 };
@@ -92,6 +92,10 @@ struct Seen {
     opened: usize,
     closed: Vec<CloseCause>,
     drained: usize,
+    /// Whether upgrades are decided later.
+    deferring: bool,
+    /// Upgrades to be decided.
+    tickets: Vec<Ticket<u32>>,
 }
 
 /// Echoes, takes a rest now and then, and panics when told to.
@@ -99,6 +103,16 @@ struct Echo(Rc<RefCell<Seen>>);
 
 impl Handler for Echo {
     type Data = u32;
+
+    fn on_upgrade(&mut self, request: &Request<'_>) -> Upgrade<u32> {
+        let mut seen = self.0.borrow_mut();
+        if !seen.deferring {
+            return Upgrade::accept();
+        }
+        let (upgrade, ticket) = Upgrade::defer(request);
+        seen.tickets.push(ticket);
+        upgrade
+    }
 
     fn on_open(&mut self, _conn: &mut Conn<'_, u32>) {
         self.0.borrow_mut().opened += 1;

@@ -12,7 +12,7 @@ use crate::{
     conn::{Overflow, SendQueue, Timeouts},
     driver::sim::{Dice, End, Faults},
     endpoint::Shutdown,
-    protocol::{CloseCode, Limits},
+    protocol::{CloseCode, Limits, handshake::Acceptance},
 };
 
 /// Plays one story with `count` actors, to the end, and says how long it was in virtual time.
@@ -24,6 +24,7 @@ fn play<const EACH_TURN: bool>(
 ) -> Duration {
     let mut dice = Dice::new(seed);
     let mut simulation = Simulation::<EACH_TURN>::new(seed, faults, config);
+    simulation.seen.borrow_mut().deferring = seed.is_multiple_of(2);
     let mut actors: Vec<Actor> = Vec::new();
     let mut turns = 0_u32;
     loop {
@@ -31,6 +32,9 @@ fn play<const EACH_TURN: bool>(
             actors.push(Actor::new(&simulation.network, dice.roll()));
         }
         simulation.turn();
+        if dice.chance(0.3) {
+            decide_some(&simulation, &mut dice);
+        }
         let busy = actors.iter_mut().fold(0, |busy, actor| busy + usize::from(actor.act()));
         if actors.len() == count && busy == 0 && simulation.reactor.connection_count() == 0 {
             break;
@@ -48,6 +52,18 @@ fn play<const EACH_TURN: bool>(
         assert!(!closed || actor.owed.is_empty(), "{} echoes are missing", actor.owed.len());
     }
     simulation.network.now()
+}
+
+/// Answers some of the upgrades that were deferred. An actor takes 101 or 503 for an answer.
+fn decide_some<const EACH_TURN: bool>(simulation: &Simulation<EACH_TURN>, dice: &mut Dice) {
+    let tickets = std::mem::take(&mut simulation.seen.borrow_mut().tickets);
+    for ticket in tickets {
+        match dice.up_to(4) {
+            0 => simulation.seen.borrow_mut().tickets.push(ticket),
+            1 => drop(ticket),
+            _ => ticket.with(7).accept(Acceptance::new()).expect("the server is there"),
+        }
+    }
 }
 
 /// Plays a story for each seed, or for the one that `THRONG_SEED` names, and names a failing one.
