@@ -14,11 +14,11 @@ mod server;
 mod simd;
 
 pub use self::{
-    conn::{CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
+    conn::{AdoptError, CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
     driver::DriverKind,
     endpoint::{
         Answered, Conn, ConnId, Connections, Handler, Remote, RemoteError, Report, Request,
-        Running, Shutdown, Ticket, Upgrade,
+        Running, Shutdown, Ticket, Upgrade, Upgraded,
     },
     error::Error,
     protocol::{

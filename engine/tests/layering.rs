@@ -68,6 +68,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conn", &["protocol"]),
     ("conn/peer", &["conn"]),
     ("conn/deadline", &["conn"]),
+    ("conn/adopt_error", &[]),
     ("conn/cause", &["protocol", "conn/deadline"]),
     ("conn/connect_error", &["protocol", "conn/cause", "conn/deadline"]),
     ("conn/inbound", &["protocol", "pool", "conn/deadline"]),

@@ -203,7 +203,7 @@ fn play<const EACH_TURN: bool>(seed: u64, faults: Faults) -> Seen {
     let waker = Waker::new().expect("an eventfd");
     let (postbox, mailbox) = mailbox(waker.clone());
     let counters = Arc::new(Counters::default());
-    let remote = Remote::new(vec![Link { postbox, counters: counters.clone() }]);
+    let remote = Remote::new(vec![Link { postbox, counters: counters.clone() }], false);
     let settings = Settings { arena_len: 64 * 1024, ..Settings::default() };
     let sim = Sim::<EACH_TURN>::new(seed, faults, &settings, waker);
     let network = sim.network();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Waiting ── its turn ──▶ Connecting ── the transport is there ──▶ Opening   (a client's begins so)
+//!                          Connecting ── the driver has it ──▶ Open        (one that we adopt, so)
 //!
 //!            head complete            answered             Close sent
 //!  Opening ───────────────▶ Deciding ─────────▶ Open ─────────────────▶ CloseSent(code)
@@ -23,6 +24,7 @@
 //! the socket would not take ([`Outbox`]), and what is rare ([`Extra`]).
 #![forbid(unsafe_code)]
 
+mod adopt_error;
 mod cause;
 mod connect_error;
 mod deadline;
@@ -31,6 +33,7 @@ mod outbound;
 mod peer;
 
 pub use self::{
+    adopt_error::AdoptError,
     cause::CloseCause,
     connect_error::{ConnectError, FailedResponse},
     deadline::{Deadline, Timeouts},
@@ -77,7 +80,7 @@ pub(crate) struct Connection<T> {
 pub(crate) enum Phase {
     /// It is asked for, and the driver does not know of it yet: others come first.
     Waiting,
-    /// The transport is being made.
+    /// The transport is being made, or handed to the driver.
     Connecting,
     /// The request head is arriving; at the client's end, the server's answer.
     Opening,
@@ -193,6 +196,11 @@ impl<T> Connection<T> {
         connection.flags = Flags::CLIENT;
         connection.extra_mut().proposal = Some(proposal);
         connection
+    }
+
+    /// A connection that somebody else has upgraded, whose socket the driver is about to get.
+    pub(crate) fn adopted(now: Tick, data: T) -> Self {
+        Self { phase: Phase::Connecting, ..Self::with_data(now, data) }
     }
 
     fn with_data(now: Tick, data: T) -> Self {

@@ -17,7 +17,8 @@
 //!   socket. [`Op::Close`] ends it, and [`Completion::Closed`] is the last completion for that token:
 //!   only then may the reactor reuse the place. A socket that is never attached is dropped with
 //!   [`Driver::discard`].
-//! * **Connecting.** [`Op::Connect`] names a socket by the token from its beginning. `Connected` says
+//! * **Connecting.** [`Op::Connect`] names a socket by the token from its beginning, and
+//!   [`Op::Adopt`] from when it is handed over. `Connected` says
 //!   that it is there, and from then on it receives, as after `Attach`; or `Failed` says that it will
 //!   not be. Until one of them has come, the reactor submits nothing for the token but `Close` or
 //!   `Abort`, which end the attempt.
@@ -67,6 +68,7 @@ pub(crate) use self::{
     epoll::Epoll,
     probe::{Choice, choose},
     route::{Route, Target},
+    socket::prepare,
     uring::Uring,
 };
 
@@ -178,6 +180,9 @@ pub(crate) enum Op {
     /// Makes a connection, and gives it the submission's token. Costs a few system calls, none of
     /// which waits, and a descriptor: for good with epoll, for a turn with io_uring.
     Connect(Arc<Route>),
+    /// Takes in a connected, non-blocking stream socket that somebody else made, and gives it the
+    /// submission's token. Costs a descriptor for good with epoll, for a turn with io_uring.
+    Adopt(OwnedFd),
     /// Stops receiving until `Resume`: the peer is made to wait.
     Pause,
     /// Goes on receiving.
@@ -221,7 +226,7 @@ pub(crate) enum Completion<'a> {
     Accepted { listener: usize, socket: Socket, peer: Option<SocketAddr> },
     /// Accepting ended until it is asked for again; `EMFILE`, `ENFILE`, `ENOMEM` and `ENOBUFS` are worth another try later.
     AcceptFailed { listener: usize, error: io::Error },
-    /// The connection that was asked for is there, and receives.
+    /// The connection that was asked for, or handed over, is there and receives.
     Connected { token: Token },
     /// Bytes from the peer, lent, in the order of the stream. Never empty.
     Received { token: Token, bytes: &'a mut [u8] },

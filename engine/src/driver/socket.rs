@@ -12,8 +12,8 @@ use rustix::{
     io::{Errno, ioctl_fionbio},
     net::{
         AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
-        acceptfrom_with, bind, connect as connect_to, recv, send as send_with, shutdown,
-        socket_with, sockopt,
+        acceptfrom_with, bind, connect as connect_to, getpeername, recv, send as send_with,
+        shutdown, socket_with, sockopt,
     },
 };
 
@@ -52,6 +52,17 @@ pub(crate) fn connect(socket: impl AsFd, target: &Target) -> Result<bool, Errno>
         Err(Errno::INPROGRESS | Errno::INTR) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Makes a connected stream socket of whatever origin one that a driver can adopt, and says where its
+/// peer is, unless that is a Unix socket.
+pub(crate) fn prepare(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
+    let peer = getpeername(socket)?.and_then(|peer| peer.try_into().ok());
+    if let Some(error) = take_error(socket) {
+        return Err(error);
+    }
+    set_nonblocking(socket)?;
+    Ok(peer)
 }
 
 /// Has the kernel choose a port when it knows the target, and not yet when the socket is bound: ports

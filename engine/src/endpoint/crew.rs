@@ -66,7 +66,7 @@ impl Crew {
             })
             .unzip();
         let Setup { config, settings, private_descriptors, .. } = setup;
-        let (config, remote) = (Arc::new(config), Remote::new(links));
+        let (config, remote) = (Arc::new(config), Remote::new(links, private_descriptors));
         Ok(Self { choice, pins, config, settings, private_descriptors, remote, wakers, mailboxes })
     }
 

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Connect, Remote};
+use super::{Connect, Remote, Upgraded};
 use crate::{
-    conn::{CloseCause, ConnectError, Flags, Phase, Sent},
+    conn::{AdoptError, CloseCause, ConnectError, Flags, Phase, Sent},
     pool::Key,
     protocol::{CloseCode, Message, Opcode, Role, Rsv, append_frame},
     reactor::Turn,
@@ -247,6 +247,22 @@ impl<'a, T> Connections<'a, T> {
     pub fn connect(&mut self, connect: &Connect, data: T) -> Result<ConnId, ConnectError> {
         let Connect { route, proposal } = connect.clone();
         let key = self.turn.connect(route, proposal, data)?;
+        Ok(ConnId::new(self.remote.reactor(), key))
+    }
+
+    /// Takes in a connection that another HTTP server has upgraded, and says which id it has. `data` is
+    /// what it carries. [`on_open`](crate::Handler::on_open) follows, and then what was read ahead; if the
+    /// driver has no descriptor or slot left for it, that is logged as an error, and nothing follows.
+    ///
+    /// Where reactors have [descriptor tables of their own](crate::ServerBuilder::private_descriptors),
+    /// the socket has to be of this thread's table.
+    ///
+    /// # Errors
+    ///
+    /// [`AdoptError`]; then the socket is closed, and `data` dropped.
+    pub fn adopt(&mut self, upgraded: Upgraded, data: T) -> Result<ConnId, AdoptError> {
+        let Upgraded { socket, peer_addr, read_ahead } = upgraded;
+        let key = self.turn.adopt(socket, peer_addr, &read_ahead, data)?;
         Ok(ConnId::new(self.remote.reactor(), key))
     }
 

@@ -11,6 +11,7 @@ mod remote;
 mod request;
 mod setup;
 mod ticket;
+mod upgraded;
 
 pub use self::{
     answered::Answered,
@@ -21,6 +22,7 @@ pub use self::{
     remote::{Remote, RemoteError, Shutdown},
     request::{Request, Upgrade},
     ticket::Ticket,
+    upgraded::Upgraded,
 };
 pub(crate) use self::{
     app::Application,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ConnId, Connect, handle::frame};
+use super::{ConnId, Connect, Upgraded, handle::frame};
 use crate::{
     protocol::{CloseCode, Message},
     reactor::{Command, Counters, Decision, Drain, Postbox, Snapshot, Undelivered},
@@ -26,6 +26,8 @@ pub struct Remote {
     reactors: Arc<[Link]>,
     /// Whose turn it is to connect.
     turn: Arc<AtomicUsize>,
+    /// Descriptors mean nothing to the reactors.
+    private_descriptors: bool,
     /// The reactor that this clone was given to, for callbacks.
     here: usize,
 }
@@ -49,6 +51,11 @@ pub enum RemoteError {
     /// There is no reactor of this number.
     #[error("there is no reactor {0}")]
     NoSuchReactor(usize),
+    /// The reactors have descriptor tables of their own, in which a socket of another thread means
+    /// nothing: a server that adopts connections does without
+    /// [`private_descriptors`](crate::ServerBuilder::private_descriptors).
+    #[error("a socket cannot be handed to reactors with `private_descriptors`: turn that off")]
+    PrivateDescriptors,
 }
 
 /// How a server leaves.
@@ -78,8 +85,8 @@ impl Default for Shutdown {
 }
 
 impl Remote {
-    pub(crate) fn new(reactors: Vec<Link>) -> Self {
-        Self { reactors: reactors.into(), turn: Arc::default(), here: 0 }
+    pub(crate) fn new(reactors: Vec<Link>, private_descriptors: bool) -> Self {
+        Self { reactors: reactors.into(), turn: Arc::default(), private_descriptors, here: 0 }
     }
 
     /// A clone for the callbacks of reactor `here`.
@@ -139,6 +146,30 @@ impl Remote {
     pub fn connect_on(&self, reactor: usize, connect: &Connect) -> Result<(), RemoteError> {
         let Connect { route, proposal } = connect.clone();
         self.post(reactor, Command::Connect { route, proposal })
+    }
+
+    /// Hands a connection that another HTTP server has upgraded to the reactors in turn. It carries
+    /// `Data::default()`; to give it other data, send it in a [command](Self::command) and use
+    /// [`Connections::adopt`](super::Connections::adopt).
+    ///
+    /// What cannot be taken in (the table is full, no memory, slot or descriptor is left) is logged as an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// Those of every command, and [`RemoteError::PrivateDescriptors`]. The socket is closed.
+    pub fn adopt(&self, upgraded: Upgraded) -> Result<(), RemoteError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.adopt_on(turn % self.reactors.len(), upgraded)
+    }
+
+    /// As [`adopt`](Self::adopt), on this reactor.
+    pub fn adopt_on(&self, reactor: usize, upgraded: Upgraded) -> Result<(), RemoteError> {
+        if self.private_descriptors {
+            return Err(RemoteError::PrivateDescriptors);
+        }
+        let Upgraded { socket, peer_addr: peer, read_ahead } = upgraded;
+        self.post(reactor, Command::Adopt { socket, peer, read_ahead })
     }
 
     /// Hands something to a reactor's [`Handler::on_command`](super::Handler::on_command).

@@ -80,6 +80,9 @@ impl<A: App> Core<A> {
         if conn.phase != Phase::Connecting {
             return;
         }
+        if !conn.flags.has(Flags::CLIENT) {
+            return self.adopted(key, arena);
+        }
         conn.phase = Phase::Opening;
         conn.heard_at = self.table.now;
         let mut turn = Turn { table: &mut self.table, arena };

@@ -53,6 +53,10 @@ impl<A: App> Core<A> {
             Completion::Writable { token } => self.sent(token, Flags::BLOCKED, arena),
             Completion::Finished { token } => self.finished(token, arena),
             Completion::Failed { token, error } => {
+                if self.phase_of(token) == Phase::Connecting && !self.is_client(token) {
+                    tracing::error!(%error, "the driver cannot take an adopted connection");
+                    self.table.counters.accept_failures.add(1);
+                }
                 let mut turn = Turn { table: &mut self.table, arena };
                 match turn.is_unopened(token) {
                     true => turn.connect_failed(token, ConnectError::Io(error)),
@@ -94,6 +98,15 @@ impl<A: App> Core<A> {
                     Err(_) => self.table.counters.panics.add(1),
                 }
             }
+            Command::Adopt { socket, peer, read_ahead } => {
+                let begun =
+                    net(A::Data::default).map(|data| turn.adopt(socket, peer, &read_ahead, data));
+                match begun {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => tracing::error!(%error, "cannot adopt a connection"),
+                    Err(_) => self.table.counters.panics.add(1),
+                }
+            }
             Command::Decide { key, head, verdict, data } => {
                 self.decided(key, &head, verdict, data, arena);
             }
@@ -126,6 +139,7 @@ impl<A: App> Core<A> {
                     Deadline::Handshake if is_client => {
                         self.reply_ended(key, cause, arena);
                     }
+                    Deadline::Handshake if phase == Phase::Connecting => turn.abort(key, cause),
                     Deadline::Handshake => {
                         let response = match phase {
                             Phase::Deciding => Response::text(504, "nobody decided in time\n"),

@@ -3,6 +3,8 @@
 use std::{
     any::Any,
     fmt,
+    net::SocketAddr,
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering, fence},
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Abort { key: Key },
     /// Connect, with data made by default.
     Connect { route: Arc<Route>, proposal: Arc<Proposal> },
+    /// Take in a connection that somebody else has upgraded, with data made by default.
+    Adopt { socket: OwnedFd, peer: Option<SocketAddr>, read_ahead: Bytes },
     /// Answer a deferred upgrade: the head of its request, what to say, and the connection's data.
     Decide { key: Key, head: Box<[u8]>, verdict: Decision, data: Option<Box<dyn Any + Send>> },
     /// Something of the application's.
@@ -193,6 +197,7 @@ impl fmt::Debug for Command {
             Self::Close { .. } => "Close",
             Self::Abort { .. } => "Abort",
             Self::Connect { .. } => "Connect",
+            Self::Adopt { .. } => "Adopt",
             Self::Decide { .. } => "Decide",
             Self::App(_) => "App",
         })

@@ -16,6 +16,7 @@
 //! connection is noted in the [`Table`]; the driver hears of it in `flush`.
 #![forbid(unsafe_code)]
 
+mod adopting;
 mod app;
 mod clock;
 mod connecting;

@@ -11,6 +11,7 @@
 //! always, so that a scene has to say only what is particular to it. Whatever a bug does, a scene
 //! ends: peers, turns and the scene as a whole have a bound in time.
 
+mod adopting;
 mod connecting;
 mod peer;
 mod stage;
@@ -31,6 +32,10 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::{
+    adopting::{
+        adopts_and_hears_what_came_first, adopts_and_is_heard, adopts_many_at_once,
+        adopts_no_more_than_it_may_hold, adopts_of_another_family, closes_while_it_adopts,
+    },
     connecting::{
         closes_while_it_connects, connects_and_hears_what_came_first, connects_and_is_heard,
         connects_from_an_address, connects_many_at_once, connects_to_a_path,
@@ -101,6 +106,12 @@ macro_rules! contract_tests {
             fails_where_nobody_listens,
             fails_where_no_socket_can_be,
             closes_while_it_connects,
+            adopts_and_is_heard,
+            adopts_and_hears_what_came_first,
+            adopts_of_another_family,
+            adopts_many_at_once,
+            adopts_no_more_than_it_may_hold,
+            closes_while_it_adopts,
             is_woken_from_another_thread,
             is_woken_for_ever_if_need_be,
             waits_as_long_as_it_is_told,

@@ -138,6 +138,13 @@ impl<D: Driver> Stage<D> {
         token
     }
 
+    /// Hands over a socket that is connected.
+    pub(super) fn adopt(&mut self, socket: OwnedFd) -> Token {
+        let token = self.tokens.insert(()).expect("room for a socket");
+        self.submit(Op::Adopt(socket), token);
+        token
+    }
+
     pub(super) fn connected(&mut self, token: Token) {
         self.until("`Connected`", |_, event| match event {
             Event::Connected(connected) if connected == token => Some(()),

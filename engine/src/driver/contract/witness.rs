@@ -119,8 +119,8 @@ impl Witness {
 
     /// What the driver is asked.
     pub(super) fn hear(&mut self, op: &Op, token: Token) {
-        if let Op::Attach(_) | Op::Connect(_) = op {
-            let connecting = matches!(op, Op::Connect(_));
+        if let Op::Attach(_) | Op::Connect(_) | Op::Adopt(_) = op {
+            let connecting = matches!(op, Op::Connect(_) | Op::Adopt(_));
             let tenant = Tenant { connecting, ..Tenant::default() };
             let before = self.tenants.insert(token, tenant);
             assert!(before.is_none(), "{token:?} is attached twice");
@@ -140,7 +140,7 @@ impl Witness {
                 tenant.filling = true;
             }
             Op::Close | Op::Abort => tenant.closing = true,
-            Op::Attach(_) | Op::Connect(_) => {}
+            Op::Attach(_) | Op::Connect(_) | Op::Adopt(_) => {}
             Op::Send { .. } | Op::Shutdown => assert!(!tenant.connecting, "{op:?} too early"),
         }
     }

@@ -136,6 +136,7 @@ impl Driver for Epoll {
             Op::Send { payload, acknowledge } => self.send(token, payload, acknowledge),
             Op::Attach(socket) => self.attach(token, socket),
             Op::Connect(route) => self.connect(token, &route),
+            Op::Adopt(socket) => self.adopt(token, socket),
             Op::Pause => self.pause(token),
             Op::Resume => self.resume(token),
             Op::Ask => self.ask(token),
@@ -230,14 +231,30 @@ impl Epoll {
 
     #[inline(never)]
     fn connect(&mut self, token: Token, route: &Route) {
-        let socket = match self.open(route) {
-            Ok(socket) => socket,
-            Err(error) => {
-                self.connecting.insert(token);
-                return self.pending.push(Completion::Failed { token, error: error.into() });
+        match self.check_room().and_then(|()| fitting(socket::open(route)?)) {
+            Ok(socket) => {
+                let begun = socket::connect(&socket, &route.target);
+                self.settle_in(token, socket, begun);
             }
-        };
-        let begun = socket::connect(&socket, &route.target);
+            Err(error) => self.fail_without_socket(token, error),
+        }
+    }
+
+    #[inline(never)]
+    fn adopt(&mut self, token: Token, socket: OwnedFd) {
+        match self.check_room().and_then(|()| fitting(socket)) {
+            Ok(socket) => self.settle_in(token, socket, Ok(true)),
+            Err(error) => self.fail_without_socket(token, error),
+        }
+    }
+
+    fn fail_without_socket(&mut self, token: Token, error: Errno) {
+        self.connecting.insert(token);
+        self.pending.push(Completion::Failed { token, error: error.into() });
+    }
+
+    /// Gives a socket its place, whether it is there (`true`) or on its way.
+    fn settle_in(&mut self, token: Token, socket: OwnedFd, begun: Result<bool, Errno>) {
         let interest = match begun {
             Ok(false) => Interest::READABLE | Interest::WRITABLE,
             _ => Interest::READABLE,
@@ -260,16 +277,8 @@ impl Epoll {
         }
     }
 
-    /// A socket for `route`, if there may be one more.
-    fn open(&self, route: &Route) -> Result<OwnedFd, Errno> {
-        if self.socket_count >= self.sockets_max {
-            return Err(Errno::NFILE);
-        }
-        let socket = socket::open(route)?;
-        match socket.as_raw_fd().cast_unsigned() <= Sockets::DESCRIPTOR_MAX {
-            true => Ok(socket),
-            false => Err(Errno::MFILE),
-        }
+    fn check_room(&self) -> Result<(), Errno> {
+        if self.socket_count < self.sockets_max { Ok(()) } else { Err(Errno::NFILE) }
     }
 
     fn pause(&mut self, token: Token) {
@@ -652,6 +661,14 @@ impl Epoll {
         self.unattached.push(socket);
         self.socket_count += 1;
         Ok((Socket(descriptor), peer))
+    }
+}
+
+/// `socket`, if a place has room for its number.
+fn fitting(socket: OwnedFd) -> Result<OwnedFd, Errno> {
+    match socket.as_raw_fd().cast_unsigned() <= Sockets::DESCRIPTOR_MAX {
+        true => Ok(socket),
+        false => Err(Errno::MFILE),
     }
 }
 

@@ -173,13 +173,14 @@ impl<const EACH_TURN: bool> Driver for Sim<EACH_TURN> {
         match op {
             Op::Attach(socket) => return self.attach(token, socket),
             Op::Connect(_) => return self.connect(token),
+            Op::Adopt(_) => unreachable!("a pretend network has no real sockets"),
             _ => {}
         }
         let id = self.tenant(token).id;
         let life = self.world().connections[id].life;
         self.law(life == Life::Attached, format_args!("{op:?} for {token:?}, which is closing"));
         match op {
-            Op::Attach(_) | Op::Connect(_) => unreachable!("handled above"),
+            Op::Attach(_) | Op::Connect(_) | Op::Adopt(_) => unreachable!("handled above"),
             Op::Pause => self.world().connections[id].paused = true,
             Op::Resume => {
                 let mut world = self.world();

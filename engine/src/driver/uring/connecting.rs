@@ -1,9 +1,11 @@
-//! Connections being made.
+//! Connections being made, and such as were made elsewhere.
 //!
 //! ```text
 //!   socket, options, bind ─▶ Install: into a slot ─▶ descriptor closed ─▶ Connect ─▶ Connected
 //!        plain system calls         a request                               a request
 //! ```
+//!
+//! One that was made elsewhere is there when it is in its slot.
 //!
 //! A socket could be made in its slot to begin with, but binding one there takes Linux 6.11, and an
 //! option another request each. So a descriptor is used, for a turn.
@@ -32,7 +34,8 @@ pub(super) struct Attempts {
 #[derive(Debug)]
 struct Attempt {
     token: Token,
-    address: SockAddr,
+    /// Where to connect to, unless it is connected.
+    address: Option<SockAddr>,
     /// Until it is in its slot.
     socket: Option<OwnedFd>,
     /// Where the kernel finds the descriptor, and leaves the slot.
@@ -78,7 +81,18 @@ impl Uring {
             Target::Tcp(address) => SockAddr::from(*address),
             Target::Unix(path) => SockAddr::unix(path).map_err(|_| Errno::NAMETOOLONG)?,
         };
-        let socket = socket::open(route)?;
+        self.install(token, socket::open(route)?, Some(address));
+        Ok(())
+    }
+
+    /// Takes in a socket that is connected.
+    pub(super) fn adopt(&mut self, token: Token, socket: OwnedFd) {
+        self.sockets.reserve(token);
+        self.install(token, socket, None);
+    }
+
+    /// Begins to move a socket into a slot.
+    fn install(&mut self, token: Token, socket: OwnedFd, address: Option<SockAddr>) {
         let place = UnsafeCell::new(socket.as_raw_fd());
         let attempt = Attempt { token, address, socket: Some(socket), place };
         let (index, attempt) = self.attempts.begin(attempt);
@@ -90,7 +104,6 @@ impl Uring {
         if let Some(state) = self.sockets.find(token) {
             state.set(Flags::BLOCKED);
         }
-        Ok(())
     }
 
     /// The socket is in its slot, or there is none for it.
@@ -112,9 +125,10 @@ impl Uring {
         if state.has(Flags::CLOSING) {
             return self.end_attempt(index, Ok(()));
         }
+        let Some(address) = &attempt.address else { return self.end_attempt(index, Ok(())) };
         let user_data = UserData::of_index(Kind::Connect, index);
         // SAFETY: the attempt, and the address in it, stays in its box until the completion.
-        let connect = unsafe { Submission::connect(slot, &attempt.address, user_data) };
+        let connect = unsafe { Submission::connect(slot, address, user_data) };
         self.ring.push(connect);
         None
     }

@@ -28,6 +28,7 @@ impl Uring {
             Op::Send { payload, acknowledge } => self.send(token, payload, acknowledge),
             Op::Attach(socket) => self.attach(token, socket),
             Op::Connect(route) => self.connect(token, &route),
+            Op::Adopt(socket) => self.adopt(token, socket),
             Op::Pause => self.pause(token),
             Op::Resume => self.resume(token),
             Op::Ask => self.ask(token),

@@ -178,7 +178,7 @@ impl<const EACH_TURN: bool> Simulation<EACH_TURN> {
         let waker = Waker::new().expect("an eventfd");
         let (postbox, mailbox) = mailbox(waker.clone());
         let counters = Arc::new(Counters::default());
-        let remote = Remote::new(vec![Link { postbox, counters: counters.clone() }]);
+        let remote = Remote::new(vec![Link { postbox, counters: counters.clone() }], false);
         let settings = Settings { arena_len: 64 * 1024, ..Settings::default() };
         let sim = Sim::new(seed, faults, &settings, waker);
         let network = sim.network();
