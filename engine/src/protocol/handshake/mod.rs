@@ -52,6 +52,8 @@ mod acceptance;
 mod error;
 mod head;
 mod header_block;
+#[cfg(feature = "http")]
+mod http_types;
 #[doc(hidden)]
 pub mod internal;
 mod origin;
@@ -62,6 +64,8 @@ mod request_line;
 mod response;
 pub(crate) mod tokens;
 
+#[cfg(feature = "http")]
+pub use self::http_types::http_head;
 pub use self::{
     accept_key::{AcceptKey, RequestKey},
     acceptance::{Acceptance, select_subprotocol},

@@ -37,9 +37,9 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Response {
     status: u16,
-    headers: HeaderBlock,
+    pub(super) headers: HeaderBlock,
     connection_given: bool,
-    body: Bytes,
+    pub(super) body: Bytes,
 }
 
 impl Response {
