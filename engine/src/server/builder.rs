@@ -22,6 +22,7 @@ pub struct ServerBuilder {
     origin: OriginPolicy,
     tcp: TcpOptions,
     shared_listeners: bool,
+    without_listeners: bool,
 }
 
 impl ServerBuilder {
@@ -63,6 +64,14 @@ impl ServerBuilder {
         self.shared_listeners = shared;
         self
     }
+
+    /// Does without an address to listen on: all connections are handed to the server by
+    /// [`Remote::adopt`](crate::Remote::adopt), or made by it.
+    pub fn without_listeners(mut self) -> Self {
+        self.without_listeners = true;
+        self
+    }
+
     /// Checks the settings, chooses the driver, and opens the listeners. Connections queue up from
     /// here on; they are served once the server [runs](Server::run).
     pub fn build(self) -> Result<Server, Error> {
@@ -89,8 +98,9 @@ impl ServerBuilder {
             let address = listener::address_of(&adopted).map_err(failed)?;
             add(address, listener::share(adopted, reactors).map_err(failed)?);
         }
-        if addresses.is_empty() {
-            let remedy = "give at least one address, as in `.listen(\"127.0.0.1:9001\")`";
+        if addresses.is_empty() && !self.without_listeners {
+            let remedy = "give at least one address, as in `.listen(\"127.0.0.1:9001\")`, or none on \
+                          purpose, with `.without_listeners()`";
             return Err(Error::setting("listen", "", remedy));
         }
         Ok(Server { crew, addresses, unix_paths, listeners, origin: self.origin })
