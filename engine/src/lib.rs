@@ -34,6 +34,13 @@ pub use self::{
 /// A result whose error is [`Error`], unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The snippets of the guides, compiled and run.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/handshake.md")]
+    mod handshake {}
+}
+
 /// Not for use: what the project's own fuzz targets call.
 #[doc(hidden)]
 pub mod internal {

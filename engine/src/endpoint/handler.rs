@@ -105,7 +105,7 @@ pub trait Handler: 'static {
     ) {
     }
 
-    /// The opening handshake is done.
+    /// The opening handshake is done, or was done elsewhere ([`Connections::adopt`]).
     fn on_open(&mut self, conn: &mut Conn<'_, Self::Data>) {}
 
     /// A message arrived: whole, unmasked, and valid UTF-8 if it is text. It is lent for the length

@@ -40,6 +40,7 @@ fn answer(head: &[u8], body: &[u8]) -> Result<AcceptKey, HandshakeError> {
     }
     assert!(request.target().ends_with(request.query().unwrap_or_default()));
     let _ = (request.path(), request.host(), request.cookie("a"), request.body_len(1 << 16));
+    let _ = (request.cookies().count(), request.query_params().count());
     let _ = (request.subprotocols().count(), request.is_upgrade(), request.has_body());
     let _ = request.extensions().map(|offer| offer.params().count()).sum::<usize>();
     if let Some(origin) = request.origin()
