@@ -190,6 +190,10 @@ fn whoever_is_gone_is_noticed(driver: DriverKind) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let error = Upgraded::new(OwnedFd::from(listener)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotConnected);
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    datagrams.connect(datagrams.local_addr().unwrap()).unwrap();
+    let error = Upgraded::new(OwnedFd::from(datagrams)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let (file, _) = std::io::pipe().unwrap();
     assert!(Upgraded::new(OwnedFd::from(file)).is_err());
     server.until("it is forgotten", |counts| counts.connections == 0);

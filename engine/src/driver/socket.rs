@@ -57,6 +57,9 @@ pub(crate) fn connect(socket: impl AsFd, target: &Target) -> Result<bool, Errno>
 /// Makes a connected stream socket of whatever origin one that a driver can adopt, and says where its
 /// peer is, unless that is a Unix socket.
 pub(crate) fn prepare(socket: &OwnedFd) -> io::Result<Option<SocketAddr>> {
+    if sockopt::socket_type(socket)? != SocketType::STREAM {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no stream socket"));
+    }
     let peer = getpeername(socket)?.and_then(|peer| peer.try_into().ok());
     if let Some(error) = take_error(socket) {
         return Err(error);

@@ -25,7 +25,7 @@ pub struct Upgraded {
 impl Upgraded {
     /// Takes a connected stream socket: a `TcpStream` or a `UnixStream` of the standard library, blocking
     /// or not, or its descriptor. Its options stay as they are; who cares about latency has called
-    /// `set_nodelay`. Three system calls.
+    /// `set_nodelay`. Four system calls.
     ///
     /// # Errors
     ///
