@@ -1,7 +1,7 @@
 //! Plain data: what a server can be set to, below its listeners.
 
 use crate::{
-    conn::{SendQueue, Timeouts},
+    conn::{Deflate, SendQueue, Timeouts},
     protocol::Limits,
 };
 
@@ -14,6 +14,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     /// What may wait for it.
     pub(crate) send_queue: SendQueue,
+    /// Whether messages may be compressed, and how. Default: not.
+    pub(crate) deflate: Option<Deflate>,
     /// Frames of one connection that are handled in one turn of the reactor, before the others have
     /// their share. Default: 64.
     pub(crate) turn_frames_max: usize,
@@ -29,6 +31,7 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             send_queue: SendQueue::default(),
+            deflate: None,
             turn_frames_max: 64,
             memory_max: usize::MAX,
         }

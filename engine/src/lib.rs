@@ -13,6 +13,8 @@ mod reactor;
 mod server;
 mod simd;
 
+#[cfg(feature = "deflate")]
+pub use self::protocol::extension::deflate::{Deflate, DeflateMode, WindowBits};
 pub use self::{
     conn::{AdoptError, CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
     driver::DriverKind,
@@ -22,7 +24,7 @@ pub use self::{
     },
     error::Error,
     protocol::{
-        CloseCode, Limits, Message,
+        CloseCode, Limits, Message, Prepared,
         handshake::{
             Acceptance, HandshakeError, OriginPattern, OriginPolicy, RequestLine, Response,
         },

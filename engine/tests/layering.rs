@@ -46,6 +46,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("protocol/message", &["protocol/opcode"]),
+    (
+        "protocol/prepared",
+        &["protocol/encoder", "protocol/header", "protocol/message", "protocol/opcode"],
+    ),
     ("protocol/plain", &["protocol/error", "protocol/mask", "protocol/message", "protocol/utf8"]),
     ("protocol/encoder", &["simd", "protocol/header", "protocol/mask", "protocol/opcode"]),
     ("protocol/extension", &["protocol/handshake", "protocol/header"]),
@@ -71,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conn/adopt_error", &[]),
     ("conn/cause", &["protocol", "conn/deadline"]),
     ("conn/connect_error", &["protocol", "conn/cause", "conn/deadline"]),
+    ("conn/deflating", &["protocol", "conn"]),
     ("conn/inbound", &["protocol", "pool", "conn/deadline"]),
     ("conn/outbound", &["protocol", "pool"]),
     // Talking to the kernel, without a frame. No driver knows another; `probe` chooses.

@@ -12,7 +12,8 @@ use signal_hook::{
     iterator::Signals,
 };
 use throng::{
-    Conn, DriverKind, Handler, Limits, Message, OriginPolicy, SendQueue, Server, Shutdown, Timeouts,
+    Conn, Deflate, DeflateMode, DriverKind, Handler, Limits, Message, OriginPolicy, SendQueue,
+    Server, Shutdown, Timeouts,
 };
 
 /// A WebSocket server that sends every message back.
@@ -57,6 +58,9 @@ struct Options {
     /// Give each reactor a descriptor table of its own, past RLIMIT_NOFILE for all of them (epoll).
     #[arg(long)]
     private_descriptors: bool,
+    /// Compress messages, with peers that want it too: each by itself, or with regard to those before.
+    #[arg(long, value_enum, value_name = "MODE")]
+    deflate: Option<DeflateOption>,
     /// Send each message to every connection instead of back.
     #[arg(long)]
     broadcast: bool,
@@ -67,6 +71,12 @@ enum DriverOption {
     Auto,
     Uring,
     Epoll,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DeflateOption {
+    Shared,
+    Dedicated,
 }
 
 struct Echo {
@@ -141,7 +151,15 @@ fn build(options: &Options) -> Result<Server, Box<dyn std::error::Error>> {
         [] => OriginPolicy::AnyDangerously,
         patterns => OriginPolicy::patterns(patterns)?,
     };
-    let mut builder = Server::builder()
+    let mut builder = Server::builder();
+    if let Some(mode) = options.deflate {
+        let mode = match mode {
+            DeflateOption::Shared => DeflateMode::Shared,
+            DeflateOption::Dedicated => DeflateMode::dedicated(),
+        };
+        builder = builder.deflate(Deflate { mode, ..Deflate::default() });
+    }
+    let mut builder = builder
         .pin(options.pin.clone())
         .private_descriptors(options.private_descriptors)
         .origin(origin)

@@ -72,10 +72,11 @@ impl From<Exhausted> for Refusal {
 pub(crate) fn whole_frame<'a>(
     input: &mut &'a mut [u8],
     receiver: Role,
+    allowed: Rsv,
     limits: &Limits,
 ) -> Result<Option<Incoming<'a>>, ProtocolError> {
     let Some((header, header_len)) = FrameHeader::decode(input)? else { return Ok(None) };
-    header.check(receiver, Rsv::NONE)?;
+    header.check(receiver, allowed)?;
     let fits = header.payload_len <= (input.len() - header_len) as u64;
     if !fits || !header.fin || header.opcode == Opcode::Continuation {
         return Ok(None);
@@ -90,7 +91,7 @@ pub(crate) fn whole_frame<'a>(
     if let Some(mask) = header.mask {
         mask.apply(payload, 0);
     }
-    Incoming::new(header.opcode, Rsv::NONE, payload).map(Some)
+    Incoming::new(header.opcode, header.rsv, payload).map(Some)
 }
 
 /// Finds the end of the head that opens the connection: a request's, or the answer's to one.
@@ -102,10 +103,10 @@ pub(crate) fn head_scanner(receiver: Role) -> HeadScanner {
 }
 
 impl Inbound {
-    /// Nothing received yet.
-    pub(crate) fn new(receiver: Role) -> Self {
+    /// Nothing received yet. Frames may carry the reserved bits `allowed`.
+    pub(crate) fn new(receiver: Role, allowed: Rsv) -> Self {
         Self {
-            decoder: Decoder::new(receiver, Rsv::NONE),
+            decoder: Decoder::new(receiver, allowed),
             assembler: Assembler::default(),
             message: Lease::default(),
             lent_at: 0,

@@ -28,6 +28,11 @@ mod adopt_error;
 mod cause;
 mod connect_error;
 mod deadline;
+#[cfg(feature = "deflate")]
+mod deflating;
+#[cfg(not(feature = "deflate"))]
+#[path = "no_deflate.rs"]
+mod deflating;
 mod inbound;
 mod outbound;
 mod peer;
@@ -41,6 +46,7 @@ pub use self::{
 };
 pub(crate) use self::{
     deadline::{Due, Tick},
+    deflating::{Agreed, Deflate, DeflateOffer, Deflating, accept},
     inbound::{Inbound, Refusal, Spill, head_scanner, whole_frame},
     outbound::{Outbox, Piece},
     peer::Peer,
@@ -49,7 +55,7 @@ pub(crate) use self::{
 use std::{net::Ipv6Addr, sync::Arc};
 
 use crate::protocol::{
-    CloseCode, Role,
+    CloseCode, Role, Rsv,
     handshake::{AcceptKey, Proposal},
 };
 
@@ -139,11 +145,16 @@ impl Flags {
     pub(crate) const CLIENT: Self = Self(1 << 7);
     /// The application takes no messages for now.
     pub(crate) const HELD: Self = Self(1 << 8);
-    /// What arrives is not handed on as it arrives, or is not masked.
-    pub(crate) const NOT_PLAIN: Self = Self(Self::PAUSED.0 | Self::CLIENT.0);
+    /// Messages may be compressed, in either direction.
+    pub(crate) const DEFLATE: Self = Self(1 << 9);
+    /// What arrives is not handed on as it arrives, is not masked, or may be compressed.
+    pub(crate) const NOT_PLAIN: Self = Self(Self::PAUSED.0 | Self::CLIENT.0 | Self::DEFLATE.0);
 
     /// Its output takes the general way.
-    pub(crate) const NOT_SPEAKING: Self = Self(Self::HELD.0 | Self::CLIENT.0);
+    pub(crate) const NOT_SPEAKING: Self = Self(Self::HELD.0 | Self::CLIENT.0 | Self::DEFLATE.0);
+
+    /// What it is sent may differ from what others are sent.
+    pub(crate) const NOT_SHARING: Self = Self(Self::CLIENT.0 | Self::DEFLATE.0);
 
     #[inline]
     pub(crate) fn has(self, flag: Self) -> bool {
@@ -172,12 +183,17 @@ pub(crate) struct Extra {
     pub(crate) proposal: Option<Arc<Proposal>>,
     /// Where an IPv6 peer is.
     pub(crate) peer: Option<(Ipv6Addr, u16)>,
+    /// What we offered the server, for as long as `proposal` is there.
+    pub(crate) offer: Option<Box<DeflateOffer>>,
+    /// How messages are compressed, unless that goes without saying.
+    pub(crate) agreed: Option<Agreed>,
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        let Self { timer_at, accept_key, proposal, peer } = self;
-        timer_at.is_none() && accept_key.is_none() && proposal.is_none() && peer.is_none()
+        let Self { timer_at, accept_key, proposal, peer, offer, agreed } = self;
+        let is_handshaken = accept_key.is_none() && proposal.is_none() && offer.is_none();
+        is_handshaken && timer_at.is_none() && peer.is_none() && agreed.is_none()
     }
 }
 
@@ -224,6 +240,11 @@ impl<T> Connection<T> {
         if self.flags.has(Flags::CLIENT) { Role::Client } else { Role::Server }
     }
 
+    /// The reserved bits that frames to us may carry.
+    pub(crate) fn allowed_rsv(&self) -> Rsv {
+        if self.flags.has(Flags::DEFLATE) { Rsv::RSV1 } else { Rsv::NONE }
+    }
+
     /// What few connections have, made on first use.
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
@@ -255,6 +276,7 @@ impl<T> Connection<T> {
         let extra = self.extra.as_mut()?;
         let proposal = extra.proposal.take()?;
         extra.accept_key = None;
+        extra.offer = None;
         self.tidy();
         Some(proposal)
     }

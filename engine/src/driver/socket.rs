@@ -156,7 +156,7 @@ pub(crate) fn receive_into(
 }
 
 /// Sends what the socket takes of `bytes`, perhaps nothing: the return value is how much.
-#[inline(always)] // into the one place that sends
+#[inline]
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
     let socket = socket.as_fd();
     loop {

@@ -6,14 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{Connect, Remote, Upgraded};
 use crate::{
     conn::{AdoptError, CloseCause, ConnectError, Flags, Phase, Sent},
     pool::Key,
-    protocol::{CloseCode, Message, Opcode, Role, Rsv, append_frame},
-    reactor::Turn,
+    protocol::{CloseCode, Message, Opcode, Prepared, Role},
+    reactor::{Compress, Turn},
 };
 
 /// Names a connection for ever: once it is gone, its id finds nothing.
@@ -93,6 +91,25 @@ impl<'a, T> Conn<'a, T> {
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
         self.connections.turn.send(self.key, message.opcode(), message.as_bytes())
+    }
+
+    /// Sends a message as it is, where others are compressed: one that is compressed already, or secret
+    /// beside what an attacker chooses (RFC 7692 §8).
+    pub fn send_uncompressed<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        let (opcode, payload) = (message.opcode(), message.as_bytes());
+        self.connections.turn.send_behind(self.key, opcode, payload, Compress::Never)
+    }
+
+    /// Sends a message that was made ready for many. A long one is copied nowhere.
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
+        self.connections.turn.send_prepared(self.key, prepared)
+    }
+
+    /// Whether messages to and from the peer may be compressed (RFC 7692).
+    pub fn is_deflated(&self) -> bool {
+        let connections = &self.connections.turn.table.connections;
+        connections.get(self.key).is_some_and(|conn| conn.flags.has(Flags::DEFLATE))
     }
 
     /// Sends a ping of at most 125 bytes; what is longer is cut off there (RFC 6455 §5.5).
@@ -228,8 +245,8 @@ impl<'a, T> Connections<'a, T> {
 
     /// Sends a message to all open connections of this reactor, and says to how many. It is framed
     /// once and shared. [`Remote::broadcast`] reaches the other reactors too.
-    pub fn broadcast<'m>(&mut self, message: impl Into<Message<'m>>) -> usize {
-        self.turn.broadcast(&frame(message.into()))
+    pub fn broadcast(&mut self, message: impl Into<Prepared>) -> usize {
+        self.turn.broadcast(&message.into())
     }
 
     /// Begins to connect, and says which id the connection has, or will have when it is open. `data`
@@ -295,11 +312,4 @@ impl<'a, T> Connections<'a, T> {
     pub fn remote(&self) -> &Remote {
         self.remote
     }
-}
-
-/// A message as one frame that many connections share.
-pub(super) fn frame(message: Message<'_>) -> Bytes {
-    let mut frame = Vec::with_capacity(message.len() + 10);
-    append_frame(&mut frame, true, Rsv::NONE, message.opcode(), None, message.as_bytes());
-    frame.into()
 }

@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use super::{ConnId, Connect, Upgraded, handle::frame};
+use super::{ConnId, Connect, Upgraded};
 use crate::{
-    protocol::{CloseCode, Message},
+    protocol::{CloseCode, Prepared},
     reactor::{Command, Counters, Decision, Drain, Postbox, Snapshot, Undelivered},
 };
 
@@ -109,15 +109,14 @@ impl Remote {
     }
 
     /// Sends a message to one connection. If it is gone, so is the message.
-    pub fn send<'m>(&self, id: ConnId, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
-        let frame = frame(message.into());
-        self.post(id.reactor(), Command::Send { key: id.key(), frame })
+    pub fn send(&self, id: ConnId, message: impl Into<Prepared>) -> Result<(), RemoteError> {
+        self.post(id.reactor(), Command::Send { key: id.key(), message: message.into() })
     }
 
     /// Sends a message to every open connection of every reactor. It is framed once and shared.
-    pub fn broadcast<'m>(&self, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
-        let frame = frame(message.into());
-        self.post_all(|| Command::Broadcast { frame: frame.clone() })
+    pub fn broadcast(&self, message: impl Into<Prepared>) -> Result<(), RemoteError> {
+        let message = message.into();
+        self.post_all(|| Command::Broadcast { message: message.clone() })
     }
 
     /// Begins the closing handshake with one connection, as [`Conn::close`](super::Conn::close).

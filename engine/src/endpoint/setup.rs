@@ -65,6 +65,17 @@ macro_rules! common_settings {
             self
         }
 
+        /// Lets messages be compressed, with peers that want that too (permessage-deflate, RFC 7692).
+        /// Default: they travel as they are.
+        ///
+        /// It saves most of the bytes of repetitive text, and costs about 10 µs of CPU for each KiB that
+        /// is sent to one connection, or to all that share a broadcast.
+        #[cfg(feature = "deflate")]
+        pub fn deflate(mut self, deflate: $crate::Deflate) -> Self {
+            self.setup.config.deflate = Some(deflate);
+            self
+        }
+
         /// Bytes of queued output and half-received messages that all reactors together may hold, in
         /// equal parts for each. Default: a quarter of the machine's memory.
         ///

@@ -69,6 +69,7 @@ mod mask;
 mod message;
 mod opcode;
 mod plain;
+mod prepared;
 pub mod utf8;
 
 pub use self::{
@@ -83,6 +84,7 @@ pub use self::{
     mask::MaskingKey,
     message::Message,
     opcode::Opcode,
+    prepared::Prepared,
 };
 pub(crate) use self::{
     decoder::MaskedEvent,

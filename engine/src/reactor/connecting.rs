@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{App, Core, HEADER_COUNT_MAX, Turn, net};
 use crate::{
-    conn::{CloseCause, ConnectError, Connection, FailedResponse, Flags, Phase},
+    conn::{
+        Agreed, CloseCause, ConnectError, Connection, DeflateOffer, FailedResponse, Flags, Phase,
+    },
     driver::{Op, Route, Target},
     pool::{Arena, Key},
     protocol::handshake::{
@@ -92,8 +94,16 @@ impl<A: App> Core<A> {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         let extra = conn.extra_mut();
         let Some(proposal) = &extra.proposal else { return };
+        let offer = self.table.deflating.as_ref().map(|deflating| deflating.offer());
         let mut request = Vec::with_capacity(512);
-        proposal.encode(&request_key, &mut request).expect("checked when it was asked for");
+        proposal
+            .encode_with(
+                offer.as_ref().map(DeflateOffer::text).as_ref(),
+                &request_key,
+                &mut request,
+            )
+            .expect("checked when it was asked for");
+        extra.offer = offer.map(Box::new);
         extra.accept_key = Some(AcceptKey::new(&request_key));
         Turn { table: &mut self.table, arena }.send_raw(key, &request);
     }
@@ -138,8 +148,9 @@ impl<A: App> Core<A> {
         else {
             return true;
         };
-        match reply.check_upgrade(proposal, expected) {
-            Ok(()) => self.opened(key, &reply, after, arena),
+        let checked = reply.check_upgrade_but_extensions(proposal, expected);
+        match checked.and_then(|()| self.agreed(key, &reply)) {
+            Ok(agreed) => self.opened(key, &reply, agreed, after, arena),
             Err(error) => self.reply_failed(key, error, arena),
         }
         true
@@ -172,10 +183,20 @@ impl<A: App> Core<A> {
     }
 
     /// The opening handshake is done; `after` is what came behind it.
-    fn opened(&mut self, key: Key, reply: &Reply<'_>, after: &mut [u8], arena: &mut Arena) {
+    fn opened(
+        &mut self,
+        key: Key,
+        reply: &Reply<'_>,
+        agreed: Option<Agreed>,
+        after: &mut [u8],
+        arena: &mut Arena,
+    ) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
         conn.take_proposal();
         conn.phase = Phase::Open;
+        if let Some(agreed) = agreed {
+            conn.begin_to_deflate(agreed);
+        }
         conn.opened_at = self.table.now;
         self.table.counters.opened.add(1);
         let mut turn = Turn { table: &mut self.table, arena };

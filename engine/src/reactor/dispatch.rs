@@ -5,7 +5,7 @@ use crate::{
     conn::{CloseCause, ConnectError, Connection, Deadline, Due, Flags, Phase},
     driver::{Completion, Op},
     pool::{Arena, Key},
-    protocol::{CloseCode, Opcode, Role, handshake::Response},
+    protocol::{CloseCode, Opcode, Role, Rsv, handshake::Response},
 };
 
 impl<A: App> Core<A> {
@@ -76,11 +76,11 @@ impl<A: App> Core<A> {
     pub(super) fn obey(&mut self, command: Command, arena: &mut Arena) {
         let mut turn = Turn { table: &mut self.table, arena };
         match command {
-            Command::Send { key, frame } => {
-                turn.send_shared(key, &frame);
+            Command::Send { key, message } => {
+                turn.send_prepared(key, &message);
             }
-            Command::Broadcast { frame } => {
-                turn.broadcast(&frame);
+            Command::Broadcast { message } => {
+                turn.broadcast(&message);
             }
             Command::Close { key, code, reason } => turn.close(key, code, &reason),
             Command::Abort { key } => turn.abort(key, CloseCause::Aborted),
@@ -278,9 +278,10 @@ impl<A: App> Core<A> {
         self.table.connections.get(key).map_or(Phase::Dead, |conn| conn.phase)
     }
 
-    /// Which end of the connection we are.
-    pub(super) fn role_of(&self, key: Key) -> Role {
-        self.table.connections.get(key).map_or(Role::Server, Connection::role)
+    /// Which end of the connection we are, and which reserved bits may come to it.
+    pub(super) fn receiver_of(&self, key: Key) -> (Role, Rsv) {
+        let conn = self.table.connections.get(key);
+        conn.map_or((Role::Server, Rsv::NONE), |conn| (conn.role(), conn.allowed_rsv()))
     }
 
     /// Whether the application holds the connection for open, or nearly so.

@@ -151,16 +151,17 @@ impl<A: App> Core<A> {
         mut share: usize,
         arena: &mut Arena,
     ) -> usize {
-        let (role, mut phase) = (self.role_of(key), self.phase_of(key));
+        let (role, allowed) = self.receiver_of(key);
+        let mut phase = self.phase_of(key);
         let was_asked = filled.is_some();
         while share > 0 && (filled.is_some() || !input.is_empty()) && self.is_heard(key) {
             let (table, limits) = (&mut self.table, &self.config.limits);
             let has_own_buffer = inbound.is_some();
             let event = match &mut inbound {
-                None => match whole_frame(&mut input, role, limits) {
+                None => match whole_frame(&mut input, role, allowed, limits) {
                     Ok(Some(event)) => Ok(event),
                     Ok(None) => {
-                        inbound = Some(table.lend_inbound(role));
+                        inbound = Some(table.lend_inbound(role, allowed));
                         continue;
                     }
                     Err(error) => Err(Refusal::Protocol(error)),
@@ -190,6 +191,11 @@ impl<A: App> Core<A> {
                     if let Some(half) = &mut inbound {
                         self.table.hand_over(half);
                     }
+                }
+                Ok(Incoming::Extended { opcode, payload, .. }) if phase == Phase::Open => {
+                    let left = self.inflated(key, (opcode, payload), input, 1, arena);
+                    let from = input.len() - left.len;
+                    (input, share) = (&mut input[from..], share - 1 + left.share);
                 }
                 Ok(event) => {
                     share -= 1;
@@ -222,7 +228,7 @@ impl<A: App> Core<A> {
     /// One net for all of them, and one place from which the callback is called: so it, and the
     /// answer that it sends, become part of the loop.
     #[inline(never)]
-    fn messages(
+    pub(super) fn messages(
         &mut self,
         key: Key,
         first: Option<Message<'_>>,
@@ -270,7 +276,7 @@ impl<A: App> Core<A> {
             }
             Incoming::Pong(payload) => AppEvent::Pong(payload),
             Incoming::Message(_) | Incoming::Extended { .. } => {
-                unreachable!("messages go another way, and no extension was negotiated")
+                unreachable!("messages go another way")
             }
         };
         let outcome = net(|| self.app.on_event(&mut turn, key, event));
@@ -302,7 +308,7 @@ impl<A: App> Core<A> {
     }
 
     /// Fails a connection whose input cannot be taken in.
-    fn refuse(&mut self, key: Key, refusal: Refusal, arena: &mut Arena) {
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal, arena: &mut Arena) {
         if !self.is_live(key) {
             if self.is_client(key) {
                 let mut turn = Turn { table: &mut self.table, arena };
@@ -332,7 +338,7 @@ const ASK_LEN_MIN: usize = 64 * 1024;
 
 /// What is left when messages have been handed on: so many bytes of the input, and so many frames of
 /// the connection's share of the turn.
-struct Left {
-    len: usize,
-    share: usize,
+pub(super) struct Left {
+    pub(super) len: usize,
+    pub(super) share: usize,
 }

@@ -19,7 +19,7 @@ use crate::{
     driver::{Route, Waker},
     pool::Key,
     protocol::{
-        CloseCode,
+        CloseCode, Prepared,
         handshake::{Acceptance, Proposal, Response},
     },
 };
@@ -31,10 +31,10 @@ const CAPACITY: usize = 64 * 1024;
 
 /// What another thread asks of a reactor.
 pub(crate) enum Command {
-    /// Send this frame to one connection.
-    Send { key: Key, frame: Bytes },
-    /// Send this frame to every open connection.
-    Broadcast { frame: Bytes },
+    /// Send this to one connection.
+    Send { key: Key, message: Prepared },
+    /// Send this to every open connection.
+    Broadcast { message: Prepared },
     /// Begin the closing handshake with one.
     Close { key: Key, code: CloseCode, reason: String },
     /// Drop one.

@@ -22,6 +22,7 @@ mod clock;
 mod connecting;
 mod counters;
 mod deadlines;
+mod deflate;
 mod dispatch;
 mod drain;
 mod flush;
@@ -44,11 +45,12 @@ pub(crate) use self::{
     counters::Counters,
     mailbox::{Command, Decision, Drain, Mailbox, Postbox, Undelivered, mailbox},
     opening::HEADER_COUNT_MAX,
-    table::{Table, Turn},
+    table::{Compress, Table, Turn},
 };
 use self::{
     app::{Panicked, net},
     drain::Draining,
+    input::Left,
 };
 use crate::{
     config::Config,

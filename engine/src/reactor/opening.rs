@@ -5,7 +5,7 @@ use std::{any::Any, mem};
 
 use super::{Answer, App, Asked, Core, Decision, Panicked, Turn, Verdict, net};
 use crate::{
-    conn::{CloseCause, Phase, head_scanner},
+    conn::{Agreed, CloseCause, Phase, head_scanner},
     pool::{Arena, Key},
     protocol::{
         CloseCode,
@@ -198,6 +198,24 @@ impl<A: App> Core<A> {
         acceptance: &Acceptance,
         arena: &mut Arena,
     ) -> bool {
+        if self.table.deflating.is_some()
+            && let Some((acceptance, agreed)) = self.agree(asked.head, acceptance)
+        {
+            return self.open_on(key, asked, accept_key, &acceptance, Some(agreed), arena);
+        }
+        self.open_on(key, asked, accept_key, acceptance, None, arena)
+    }
+
+    /// The same, on these terms of compression.
+    fn open_on(
+        &mut self,
+        key: Key,
+        asked: Asked<'_>,
+        accept_key: &AcceptKey,
+        acceptance: &Acceptance,
+        agreed: Option<Agreed>,
+        arena: &mut Arena,
+    ) -> bool {
         let mut answer = Vec::with_capacity(256);
         if let Err(error) = acceptance.encode(accept_key, &mut answer) {
             tracing::error!(%error, "an upgrade was accepted with something that cannot be said");
@@ -207,6 +225,9 @@ impl<A: App> Core<A> {
         let Some(conn) = self.table.connections.get_mut(key) else { return false };
         conn.phase = Phase::Open;
         conn.opened_at = self.table.now;
+        if let Some(agreed) = agreed {
+            conn.begin_to_deflate(agreed);
+        }
         self.table.counters.opened.add(1);
         let mut turn = Turn { table: &mut self.table, arena };
         turn.send_raw(key, &answer);

@@ -14,14 +14,14 @@ use super::{
 use crate::{
     config::Config,
     conn::{
-        CloseCause, ConnectError, Connection, Flags, Inbound, Outbox, Overflow, Phase, Piece, Sent,
-        Spill, Tick,
+        CloseCause, ConnectError, Connection, Deflating, Flags, Inbound, Outbox, Overflow, Phase,
+        Piece, Sent, Spill, Tick,
     },
     driver::{Op, Payload, Route},
     pool::{Arena, BufferPool, Exhausted, Key, Slab},
     protocol::{
-        CloseCode, CloseFrame, ClosePayload, FrameHeader, MaskingKey, Opcode, Role, frame_len,
-        masked_frame_header, write_frame,
+        CloseCode, CloseFrame, ClosePayload, FrameHeader, MaskingKey, Opcode, Prepared, Role, Rsv,
+        frame_len, masked_frame_header, write_frame,
     },
 };
 
@@ -37,6 +37,10 @@ pub(crate) struct Table<T> {
     pub(crate) wake_at: Option<Instant>,
     /// A drain has begun: who still arrives is turned away.
     pub(super) leaving: bool,
+    /// What compresses and inflates, if messages may be compressed.
+    pub(super) deflating: Option<Box<Deflating>>,
+    /// Room for one message that was compressed.
+    pub(super) inflated: Vec<u8>,
     /// What frames of a client are masked with.
     pub(super) masking_keys: MaskingKeys,
     /// Connections that are asked for and not begun, in order.
@@ -58,6 +62,14 @@ pub(crate) struct Table<T> {
     spare_inbounds: Vec<Box<Inbound>>,
 }
 
+/// Whether a message may be compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compress {
+    /// If both sides agreed to that, and it gets shorter.
+    IfAgreed,
+    Never,
+}
+
 /// What a callback reaches: the reactor's connections, and the arena that corks their output.
 pub(crate) struct Turn<'a, T> {
     pub(crate) table: &'a mut Table<T>,
@@ -74,6 +86,7 @@ const SPARE_INBOUNDS_MAX: usize = 256;
 impl<T: Default> Table<T> {
     /// An empty table.
     pub(crate) fn new(config: Arc<Config>, counters: Arc<Counters>) -> Self {
+        let deflating = config.deflate.as_ref().map(|settings| Box::new(Deflating::new(settings)));
         Self {
             connections: Slab::new(),
             deadlines: Deadlines::default(),
@@ -83,6 +96,8 @@ impl<T: Default> Table<T> {
             now: Tick::default(),
             wake_at: None,
             leaving: false,
+            deflating,
+            inflated: Vec::new(),
             masking_keys: MaskingKeys::default(),
             waiting: VecDeque::new(),
             outputs: Outputs::default(),
@@ -116,8 +131,8 @@ impl<T> Table<T> {
     }
 
     /// A box for half-received input, of a connection of which we are this end.
-    pub(super) fn lend_inbound(&mut self, role: Role) -> Box<Inbound> {
-        lend(&mut self.spare_inbounds, role)
+    pub(super) fn lend_inbound(&mut self, role: Role, allowed: Rsv) -> Box<Inbound> {
+        lend(&mut self.spare_inbounds, role, allowed)
     }
 
     /// Takes back a box, and with it what was half received.
@@ -132,8 +147,8 @@ impl<T> Table<T> {
     pub(super) fn inbound_mut(&mut self, key: Key) -> Option<&mut Inbound> {
         let Self { connections, spare_inbounds, .. } = self;
         let conn = connections.get_mut(key)?;
-        let role = conn.role();
-        Some(conn.inbound.get_or_insert_with(|| lend(spare_inbounds, role)))
+        let (role, allowed) = (conn.role(), conn.allowed_rsv());
+        Some(conn.inbound.get_or_insert_with(|| lend(spare_inbounds, role, allowed)))
     }
 
     /// Takes what the connection has half received, if it is in the middle of something.
@@ -223,7 +238,7 @@ impl<T> Turn<'_, T> {
     pub(crate) fn send(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
         let len = frame_len(payload.len());
         let Some(frame) = self.cork(key, len) else {
-            return self.send_behind(key, opcode, payload);
+            return self.send_behind(key, opcode, payload, Compress::IfAgreed);
         };
         write_frame(frame, opcode, payload);
         self.table.count_sent(len);
@@ -277,16 +292,30 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Sends a message behind what waits, or masked.
+    /// Sends a message behind what waits, masked, or compressed.
     #[cold]
-    fn send_behind(&mut self, key: Key, opcode: Opcode, payload: &[u8]) -> Sent {
-        let mask = self.mask_for(key);
-        let header = masked_frame_header(opcode, payload.len(), mask);
-        let len = header.len() + payload.len();
-        match self.admit(key, len) {
+    pub(crate) fn send_behind(
+        &mut self,
+        key: Key,
+        opcode: Opcode,
+        payload: &[u8],
+        compress: Compress,
+    ) -> Sent {
+        match self.admit(key, FrameHeader::LEN_MAX + payload.len()) {
             Sent::Queued => {}
             refused => return refused,
         }
+        if compress == Compress::IfAgreed
+            && let Some(sent) = self.send_deflated(key, opcode, payload)
+        {
+            return match sent {
+                Ok(len) => self.sent(key, len),
+                Err(Exhausted) => self.out_of_memory(key),
+            };
+        }
+        let mask = self.mask_for(key);
+        let header = masked_frame_header(opcode, payload.len(), mask);
+        let len = header.len() + payload.len();
         let queued = match mask {
             None if self.table.handover.promise(payload, key, opcode) => self.promise(key, len),
             _ => self.enqueue(key, &header, payload, mask),
@@ -297,15 +326,24 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Sends a frame that other connections share. A long one is copied nowhere, but to a server: what
-    /// that is sent is masked with a key of its own (RFC 6455 §5.3).
-    pub(crate) fn send_shared(&mut self, key: Key, frame: &Bytes) -> Sent {
-        let is_client = |conn: &Connection<T>| conn.flags.has(Flags::CLIENT);
-        if self.table.connections.get(key).is_some_and(is_client)
-            && let Ok(Some((header, header_len))) = FrameHeader::decode(frame)
-        {
-            return self.send_behind(key, header.opcode, &frame[header_len..]);
+    /// Sends a message that other connections share. A long one is copied nowhere, but to a server: what
+    /// that is sent is masked with a key of its own (RFC 6455 §5.3); and to who compares messages with
+    /// those before (RFC 7692 §7.1.1).
+    pub(crate) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> Sent {
+        let Some(conn) = self.table.connections.get(key) else { return Sent::Closed };
+        if !conn.flags.has(Flags::NOT_SHARING) {
+            return self.send_shared(key, prepared.plain());
         }
+        if !conn.flags.has(Flags::CLIENT)
+            && let Some(frame) = self.deflated_for_many(key, prepared)
+        {
+            return self.send_shared(key, frame);
+        }
+        self.send_behind(key, prepared.opcode(), prepared.payload(), Compress::IfAgreed)
+    }
+
+    /// Sends a frame that other connections share.
+    fn send_shared(&mut self, key: Key, frame: &Bytes) -> Sent {
         match self.admit(key, frame.len()) {
             Sent::Queued => {}
             refused => return refused,
@@ -316,15 +354,16 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Sends a frame to every open connection, and says to how many.
-    pub(crate) fn broadcast(&mut self, frame: &Bytes) -> usize {
+    /// Sends a message to every open connection, and says to how many.
+    pub(crate) fn broadcast(&mut self, prepared: &Prepared) -> usize {
+        let frame = prepared.plain();
         let shared = self.table.outputs.share(frame, self.arena);
         let mut count = 0;
         for index in 0..self.table.connections.capacity() as u32 {
             let Table { connections, outputs, .. } = &mut *self.table;
             let Some((key, conn)) = connections.at_mut(index) else { continue };
-            let is_server = !conn.flags.has(Flags::CLIENT);
-            if conn.phase == Phase::Open && conn.outbox.is_none() && is_server {
+            let shares = !conn.flags.has(Flags::NOT_SHARING);
+            if conn.phase == Phase::Open && conn.outbox.is_none() && shares {
                 // The common case: it had nothing to say yet.
                 let output = outputs.of(conn, key);
                 if output.is_nothing() {
@@ -334,7 +373,7 @@ impl<T> Turn<'_, T> {
                     continue;
                 }
             }
-            let sent = self.send_shared(key, frame);
+            let sent = self.send_prepared(key, prepared);
             count += usize::from(matches!(sent, Sent::Queued | Sent::AboveHighWater));
         }
         count
@@ -520,7 +559,7 @@ impl<T> Turn<'_, T> {
     }
 
     /// A fresh key, if we are the client's end of the connection (RFC 6455 §5.1).
-    fn mask_for(&mut self, key: Key) -> Option<MaskingKey> {
+    pub(super) fn mask_for(&mut self, key: Key) -> Option<MaskingKey> {
         let Table { connections, masking_keys, .. } = &mut *self.table;
         let is_client = connections.get(key)?.flags.has(Flags::CLIENT);
         is_client.then(|| masking_keys.next())
@@ -532,7 +571,7 @@ impl<T> Turn<'_, T> {
     /// of this turn. If something else has been corked since, or the arena is full, the connection
     /// gets an outbox.
     #[inline]
-    fn enqueue(
+    pub(super) fn enqueue(
         &mut self,
         key: Key,
         header: &[u8],
@@ -611,13 +650,14 @@ impl<T> Turn<'_, T> {
 
 /// A box for half-received input.
 #[expect(clippy::vec_box)]
-fn lend(spare_inbounds: &mut Vec<Box<Inbound>>, role: Role) -> Box<Inbound> {
+fn lend(spare_inbounds: &mut Vec<Box<Inbound>>, role: Role, allowed: Rsv) -> Box<Inbound> {
+    let new = Inbound::new(role, allowed);
     match spare_inbounds.pop() {
         Some(mut inbound) => {
-            *inbound = Inbound::new(role);
+            *inbound = new;
             inbound
         }
-        None => Box::new(Inbound::new(role)),
+        None => Box::new(new),
     }
 }
 

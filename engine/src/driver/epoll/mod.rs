@@ -325,11 +325,24 @@ impl Epoll {
 
     #[inline(always)]
     fn send(&mut self, token: Token, payload: Payload, acknowledge: bool) {
+        match payload {
+            // The common case: an answer, which leaves in silence.
+            Payload::Corked(range) if !acknowledge => {
+                let len = range.len();
+                let result = send_from(&mut self.sockets, token, self.arena.slice(range.clone()));
+                if result != Ok(len) {
+                    self.settle(token, Payload::Corked(range), result);
+                }
+                self.finish_corked(len);
+            }
+            payload => self.send_else(token, payload, acknowledge),
+        }
+    }
+
+    #[inline(never)]
+    fn send_else(&mut self, token: Token, payload: Payload, acknowledge: bool) {
         let bytes = payload.bytes(&self.arena);
-        let result = match self.sockets.get_mut(token.index).and_then(|place| place.sendable()) {
-            Some(socket) => socket::send(socket, bytes),
-            None => Err(Errno::BADF),
-        };
+        let result = send_from(&mut self.sockets, token, bytes);
         let corked_len = if let Payload::Corked(range) = &payload { range.len() } else { 0 };
         if acknowledge || result != Ok(bytes.len()) {
             self.settle(token, payload, result);
@@ -703,6 +716,15 @@ fn note_input(event: &Event, place: &mut Place) {
         place.set(Place::READABLE | Place::HANGING_UP);
     } else if event.is_readable() {
         place.set(Place::READABLE);
+    }
+}
+
+/// Sends to the socket of `token` what it takes of `bytes`.
+#[inline(always)]
+fn send_from(sockets: &mut Sockets, token: Token, bytes: &[u8]) -> Result<usize, Errno> {
+    match sockets.get_mut(token.index).and_then(|place| place.sendable()) {
+        Some(socket) => socket::send(socket, bytes),
+        None => Err(Errno::BADF),
     }
 }
 

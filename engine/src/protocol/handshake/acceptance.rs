@@ -34,6 +34,7 @@ pub struct Acceptance {
     subprotocol: Option<Box<str>>,
     extensions: String,
     headers: HeaderBlock,
+    plain: bool,
 }
 
 impl Acceptance {
@@ -68,6 +69,18 @@ impl Acceptance {
             Err(fault) => self.headers.fail(fault),
         }
         self
+    }
+
+    /// Declines permessage-deflate for this connection, where the server would agree to it.
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// Whether permessage-deflate may be agreed on: it was not declined, and not agreed on by hand.
+    pub(crate) fn may_deflate(&self) -> bool {
+        !self.plain && self.extensions.is_empty()
     }
 
     /// Adds a header, such as `Set-Cookie`. Those of the handshake itself are written for you.

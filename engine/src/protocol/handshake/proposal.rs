@@ -7,6 +7,7 @@ use super::{
     header_block::{HeaderBlock, write_line},
     tokens,
 };
+use crate::protocol::extension::Answer;
 
 /// A client's request for a WebSocket: everything but its key, which differs each time.
 ///
@@ -102,12 +103,30 @@ impl Proposal {
     ///
     /// Those of [`check`](Self::check); then nothing is appended.
     pub fn encode(&self, key: &RequestKey, out: &mut Vec<u8>) -> Result<(), ResponseError> {
+        self.encode_with(None, key, out)
+    }
+
+    /// The same, with the offer of an extension (RFC 6455 §9.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode), and if the offer cannot be said.
+    pub fn encode_with(
+        &self,
+        offer: Option<&Answer>,
+        key: &RequestKey,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ResponseError> {
         let lines = self.headers.lines()?;
+        let offer = offer.map(Answer::text).transpose()?;
         out.extend_from_slice(&self.prefix);
         out.extend_from_slice(key.as_bytes());
         out.extend_from_slice(b"\r\n");
         if !self.subprotocols.is_empty() {
             write_line(out, "Sec-WebSocket-Protocol", &self.subprotocols);
+        }
+        if let Some(offer) = offer {
+            write_line(out, "Sec-WebSocket-Extensions", offer);
         }
         out.extend_from_slice(lines);
         out.extend_from_slice(b"\r\n");

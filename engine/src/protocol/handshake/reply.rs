@@ -5,6 +5,9 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{AcceptKey, HandshakeError, HeaderSlot, Proposal, tokens};
+#[cfg(feature = "deflate")]
+use crate::protocol::extension::deflate::AnswerError;
+use crate::protocol::extension::{Offer, Offers};
 
 /// A server's answer: its status and headers. Everything is borrowed; reading allocates nothing.
 ///
@@ -61,9 +64,16 @@ pub enum ReplyError {
     /// The server chose a subprotocol that was not offered, or more than one.
     #[error("the server chose a subprotocol that was not offered")]
     SubprotocolNotOffered,
-    /// The server uses an extension that was not offered.
+    /// The server uses an extension that was not offered, or one several times.
     #[error("the server uses an extension that was not offered")]
     ExtensionNotOffered,
+    /// `Sec-WebSocket-Extensions` is malformed.
+    #[error("the answer's Sec-WebSocket-Extensions is malformed")]
+    InvalidExtensions,
+    /// The server's terms for permessage-deflate do not fit what was offered (RFC 7692 §7.1).
+    #[cfg(feature = "deflate")]
+    #[error("the server's terms for permessage-deflate do not fit the offer: {0}")]
+    InvalidDeflate(AnswerError),
 }
 
 impl<'a> Reply<'a> {
@@ -95,12 +105,30 @@ impl<'a> Reply<'a> {
     }
 
     /// Holds the answer against RFC 6455 §4.1: that it accepts `proposal`, with `expected` as the
-    /// answer to its key. No extension is ever offered, so none may be used.
+    /// answer to its key. No extension was offered, so none may be used.
     ///
     /// # Errors
     ///
     /// The first rule that is broken.
     pub fn check_upgrade(
+        &self,
+        proposal: &Proposal,
+        expected: &AcceptKey,
+    ) -> Result<(), ReplyError> {
+        self.check_upgrade_but_extensions(proposal, expected)?;
+        match self.extensions().next() {
+            Some(_) => Err(ReplyError::ExtensionNotOffered),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`check_upgrade`](Self::check_upgrade), for a client that offered an extension: whether those
+    /// in use fit what was offered is left to it.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that is broken.
+    pub fn check_upgrade_but_extensions(
         &self,
         proposal: &Proposal,
         expected: &AcceptKey,
@@ -123,10 +151,6 @@ impl<'a> Reply<'a> {
         };
         if given.trim_ascii() != expected.as_bytes() {
             return Err(ReplyError::WrongAccept);
-        }
-        let mut extensions = self.header_values("Sec-WebSocket-Extensions");
-        if extensions.any(|value| !value.trim_ascii().is_empty()) {
-            return Err(ReplyError::ExtensionNotOffered);
         }
         let mut chosen = self.header_values("Sec-WebSocket-Protocol");
         match (chosen.next(), chosen.next()) {
@@ -153,6 +177,17 @@ impl<'a> Reply<'a> {
     /// The subprotocol that the server chose, if it chose one (RFC 6455 §4.2.2).
     pub fn subprotocol(&self) -> Option<&'a str> {
         self.header("Sec-WebSocket-Protocol")
+    }
+
+    /// The extensions that the server uses, in order (RFC 6455 §9.1): none but those that were offered.
+    /// After an error there is nothing more.
+    pub fn extensions(&self) -> impl Iterator<Item = Result<Offer<'a>, HandshakeError>> + use<'a> {
+        let invalid = Err(HandshakeError::InvalidExtensions);
+        self.header_values("Sec-WebSocket-Extensions").flat_map(move |value| {
+            let offers = str::from_utf8(value).map(Offers::new);
+            let is_invalid = offers.is_err();
+            offers.into_iter().flatten().chain(is_invalid.then_some(invalid))
+        })
     }
 
     /// The value of the first header of this name, if it is UTF-8.

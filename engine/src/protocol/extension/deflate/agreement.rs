@@ -26,6 +26,15 @@ pub struct Terms {
     pub takeover: bool,
 }
 
+impl Terms {
+    /// Whether a message of `len` bytes may be compressed by itself in the largest window: nothing is
+    /// taken over, and no distance can be too long.
+    pub fn takes_alone(self, len: usize) -> bool {
+        let Self { window_bits, takeover } = self;
+        !takeover && (window_bits == WindowBits::MAX || len <= window_bits.window_len())
+    }
+}
+
 /// An agreement, and what a connection has to carry for it.
 #[derive(Debug)]
 pub struct Agreed {

@@ -47,7 +47,7 @@ impl Compressor {
         terms: Terms,
         history: Option<&mut History>,
     ) -> Option<&[u8]> {
-        let Terms { window_bits, takeover } = terms;
+        let window_bits = terms.window_bits;
         if message.is_empty() || message.len() < self.threshold_len {
             return None;
         }
@@ -64,10 +64,7 @@ impl Compressor {
                 history.push(message);
                 len
             }
-            // No distance is longer than the message.
-            None if !takeover && message.len() <= window_bits.window_len() => {
-                self.compress_alone(message)?
-            }
+            None if terms.takes_alone(message.len()) => self.compress_alone(message)?,
             None => self.compress_after(&[], message, window_bits)?,
         };
         Some(&self.out[..len])

@@ -38,23 +38,23 @@ impl WindowBits {
 }
 
 /// Why a server's answer is not acceptable: the client has to fail the connection (RFC 7692 §7.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
     /// A parameter that permessage-deflate does not have.
-    #[error("permessage-deflate was answered with a parameter it does not have")]
+    #[error("it has no such parameter")]
     UnknownParam,
     /// The same parameter twice.
-    #[error("permessage-deflate was answered with {0} more than once")]
+    #[error("{0} more than once")]
     RepeatedParam(&'static str),
     /// A value out of range, or missing, or one too many.
-    #[error("permessage-deflate was answered with a value that {0} cannot have")]
+    #[error("a value that {0} cannot have")]
     InvalidValue(&'static str),
     /// A parameter, or a value of it, that the client did not offer.
-    #[error("permessage-deflate was answered with what was not offered of {0}")]
+    #[error("more than was offered of {0}")]
     NotOffered(&'static str),
     /// What the client asked for is not granted.
-    #[error("permessage-deflate was answered without the {0} that was asked for")]
+    #[error("{0} was asked for and is not granted")]
     NotGranted(&'static str),
 }
 
