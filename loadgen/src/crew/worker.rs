@@ -156,11 +156,18 @@ impl<W: Workload> Worker<W> {
             let Attempt { index, failures, intended } = attempt;
             let member = Member { index, failures, since: intended, ..Member::default() };
             let number = self.core.next_attempt();
-            self.core.recorder.count(Counter::Attempted, 1);
+            self.core.recorder.count(Counter::Attempted, self.workload.measures(index).into());
             let route = self.core.plan.route(number);
             if let Err(error) = connections.connect(route, member) {
-                self.core.failed(index, failures, &error);
+                self.failed(index, failures, &error);
             }
+        }
+    }
+
+    fn failed(&mut self, index: u32, failures: u32, error: &ConnectError) {
+        self.core.opener.settled();
+        if self.workload.measures(index) {
+            self.core.failed(index, failures, error);
         }
     }
 
@@ -208,7 +215,9 @@ impl<W: Workload> Handler for Worker<W> {
     fn on_connected(&mut self, conn: &mut Conn<'_, Self::Data>) {
         let now = now();
         let member = conn.data_mut();
-        self.core.stage_took(Timing::Connect, member.since, now);
+        if self.workload.measures(member.index) {
+            self.core.stage_took(Timing::Connect, member.since, now);
+        }
         member.since = now;
         member.stage = Stage::Connected;
     }
@@ -216,12 +225,14 @@ impl<W: Workload> Handler for Worker<W> {
     fn on_open(&mut self, conn: &mut Conn<'_, Self::Data>) {
         let now = now();
         let member = conn.data_mut();
-        self.core.stage_took(Timing::Upgrade, member.since, now);
+        self.core.opener.settled();
+        if self.workload.measures(member.index) {
+            self.core.stage_took(Timing::Upgrade, member.since, now);
+            self.core.recorder.opened();
+        }
         member.since = now;
         member.stage = Stage::Open;
         member.failures = 0;
-        self.core.opener.settled();
-        self.core.recorder.opened();
         self.workload.on_open(&mut self.core, conn);
         self.open_due(&mut conn.connections(), now);
         self.arm(&mut conn.connections());
@@ -234,25 +245,29 @@ impl<W: Workload> Handler for Worker<W> {
         data: Self::Data,
         error: ConnectError,
     ) {
-        self.core.failed(data.index, data.failures, &error);
+        self.failed(data.index, data.failures, &error);
         self.open_due(connections, now());
         self.arm(connections);
     }
 
     fn on_message(&mut self, conn: &mut Conn<'_, Self::Data>, message: Message<'_>) {
         let now = now();
-        self.core.recorder.received(message.len());
         let member = conn.data_mut();
-        if member.stage == Stage::Open {
-            member.stage = Stage::Heard;
-            self.core.stage_took(Timing::FirstMessage, member.since, now);
+        if self.workload.measures(member.index) {
+            self.core.recorder.received(message.len());
+            if member.stage == Stage::Open {
+                member.stage = Stage::Heard;
+                self.core.stage_took(Timing::FirstMessage, member.since, now);
+            }
         }
         self.workload.on_message(&mut self.core, conn, message, now);
     }
 
     fn on_close(&mut self, conn: &mut Conn<'_, Self::Data>, cause: CloseCause) {
         let index = conn.data().index;
-        self.core.closed(index, cause);
+        if self.workload.measures(index) {
+            self.core.closed(index, cause);
+        }
         self.workload.on_close(&mut self.core, conn, cause);
         self.open_due(&mut conn.connections(), now());
         self.arm(&mut conn.connections());
@@ -321,7 +336,6 @@ impl Core {
     }
 
     fn failed(&mut self, index: u32, failures: u32, error: &ConnectError) {
-        self.opener.settled();
         self.recorder.failed(&kind_of_failure(error));
         self.come_back(index, failures, false);
     }

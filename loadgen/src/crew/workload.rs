@@ -16,6 +16,12 @@ pub(crate) trait Workload: Sized + 'static {
     /// What it keeps for each connection.
     type Data: Default + 'static;
 
+    /// Whether the connection with this number is measured. Of one that is not nothing is recorded, and it
+    /// does not come back: what becomes of it is the workload's business.
+    fn measures(&self, index: u32) -> bool {
+        true
+    }
+
     /// The load begins at `at`, with so many events a second on all workers, if it has a rate.
     fn on_load(
         &mut self,

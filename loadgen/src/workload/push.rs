@@ -132,6 +132,13 @@ impl Push {
         }
     }
 
+    /// Says what a server with topics wants to hear.
+    pub(crate) fn subscribe(&self, conn: &mut LoadConn<'_, Self>) {
+        if let Some(words) = &self.subscribe {
+            conn.send(words);
+        }
+    }
+
     fn publish(
         &mut self,
         core: &mut Core,
@@ -191,9 +198,7 @@ impl Workload for Push {
     }
 
     fn on_open(&mut self, _core: &mut Core, conn: &mut LoadConn<'_, Self>) {
-        if let Some(words) = &self.subscribe {
-            conn.send(words);
-        }
+        self.subscribe(conn);
         let role = if (conn.data().index as usize) < self.published.len() {
             Role::Publisher { place: self.publishers.add(conn.id()) }
         } else {

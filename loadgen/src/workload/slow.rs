@@ -1,29 +1,23 @@
 //! `slow`: some readers are slow, or do not read at all. What becomes of them, and of the others?
 //!
-//! The load is that of `push`. The slow readers live on reactors of their own, whose callbacks do what
-//! callbacks must not: they sleep. While one sleeps, nothing is read from any of its connections; the
-//! kernel's buffers fill up, and the server has to decide.
+//! The load is that of `push`. The slow readers live beside the others, and pause: while one does, nothing
+//! is read from its connection; the kernel's buffers fill up, and the server has to decide.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    thread,
-    time::{Duration, Instant},
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use clap::Args;
-use throng::{
-    CloseCause, Conn, ConnId, Connections, Handler, Message, Running, Shutdown, Timeouts,
-    client::ConnectError,
-};
+use throng::{CloseCause, ConnId, Message};
 
 use super::push::{self, Push, stamped};
 use crate::{
     cli::Options,
-    crew::Plan,
+    clock::{Nanos, SECOND},
+    crew::{Core, LoadConn, LoadConnections, Plan, Workload},
     record::{Forget, Pacing, Timing},
     session::{Ending, Session},
 };
@@ -53,171 +47,212 @@ fn part(text: &str) -> Result<f64, String> {
 pub(crate) fn run(options: &Options<Slowness>) -> Result<Ending, String> {
     let Options { load: Slowness { load, slow, read_rate }, timeline, .. } = options;
     let slow_count = (f64::from(load.connections) * slow).ceil() as u32;
-    let brisk = push::Load { connections: load.connections - slow_count, ..load.clone() };
-    let count = brisk.connections.checked_add(brisk.publishers).filter(|count| *count > 0);
-    let count = count.ok_or("--connections, --slow and --publishers: somebody has to read")?;
+    let count = load.connections.checked_add(load.publishers).filter(|count| *count > slow_count);
+    let count = count.ok_or("--connections, --slow and --publishers: somebody has to be brisk")?;
     let plan = Arc::new(Plan::new(options, count, false)?);
     let composer = stamped(&load.payload, &plan)?;
     let mut session = Session::new("slow", &plan, options)?;
-    session.fact("subscribers", brisk.connections);
+    session.fact("subscribers", load.connections - slow_count);
     session.fact("slow subscribers", format!("{slow_count}, {read_rate} B/s each"));
     session.fact("publishers", load.publishers);
     session.message(&load.payload, &composer);
     session.pacing = Pacing::Open { rate: load.publish_rate };
-    let make = Push::maker(composer, &brisk, &plan);
+    let push = Push::maker(composer, load, &plan);
+    let fate = Arc::new(Mutex::new(Fate::default()));
+    let (brisk_count, read_rate, shared) = (count - slow_count, *read_rate, fate.clone());
+    let make = move |worker| Slow {
+        push: push(worker),
+        brisk_count,
+        read_rate,
+        is_slow: false,
+        busy_until: HashMap::new(),
+        pauses: BinaryHeap::new(),
+        fate: shared.clone(),
+    };
     let mut conductor = session.start(Timing::OneWay, Some(timeline.duration), make)?;
     conductor.open(timeline.open_max);
-    let laggards = Laggards::start(&plan, slow_count, *read_rate, load.subscribe.clone())?;
-    laggards.wait_open(timeline.open_max);
-    laggards.fall_asleep();
     session.load(&mut conductor, Some(load.publish_rate), Forget::Messages);
     conductor.rest(timeline.grace);
-    session.fact("of the slow ones", laggards.wake_up()?);
-    session.finish(conductor)
+    let outcome = conductor.measured();
+    // Only now may the slow ones take the workers' time: they read what is left for them.
+    conductor.pause(AWAKENING);
+    session.fact("of the slow ones", lock(&fate).words(slow_count));
+    let run = session.run(outcome, &conductor);
+    session.close(conductor, run)
 }
 
-/// The slow readers.
-struct Laggards {
-    running: Running,
-    shared: Arc<Shared>,
-    count: u32,
-}
-
-/// What the main thread and the sleepers have in common.
-#[derive(Debug, Default)]
-struct Shared {
-    is_asleep: AtomicBool,
-    opened: AtomicU64,
-    failed: AtomicU64,
-    received: AtomicU64,
-    ends: Mutex<BTreeMap<String, u64>>,
-}
-
-impl Laggards {
-    fn start(
-        plan: &Arc<Plan>,
-        count: u32,
-        read_rate: u64,
-        subscribe: Option<String>,
-    ) -> Result<Self, String> {
-        // A message that they read slowly takes as long as it takes.
-        let timeouts = Timeouts { message: None, ..plan.timeouts() };
-        let builder = plan.client().reactors(1).timeouts(timeouts).private_descriptors(true);
-        let client = builder.build().map_err(|error| error.to_string())?;
-        let shared = Arc::new(Shared::default());
-        let (of_sleeper, routes) = (shared.clone(), plan.clone());
-        let running = client.spawn(move |_reactor| Laggard {
-            plan: routes.clone(),
-            count,
-            read_rate: read_rate * u64::from(count),
-            subscribe: subscribe.clone(),
-            shared: of_sleeper.clone(),
-        });
-        Ok(Self { running: running.map_err(|error| error.to_string())?, shared, count })
-    }
-
-    /// Waits until all are open or have failed.
-    fn wait_open(&self, patience: Duration) {
-        let end = Instant::now() + patience;
-        let settled = || self.shared.opened.load(Relaxed) + self.shared.failed.load(Relaxed);
-        while settled() < self.count.into() && Instant::now() < end {
-            thread::sleep(GLANCE);
-        }
-    }
-
-    fn fall_asleep(&self) {
-        self.shared.is_asleep.store(true, Relaxed);
-    }
-
-    /// Lets them read what is left, and says what became of them.
-    fn wake_up(self) -> Result<String, String> {
-        self.shared.is_asleep.store(false, Relaxed);
-        thread::sleep(AWAKENING);
-        let shared = &self.shared;
-        let mut ends = shared.ends.lock().map(|ends| ends.clone()).unwrap_or_default();
-        let failed = shared.failed.load(Relaxed);
-        if failed > 0 {
-            ends.insert("did not open".to_owned(), failed);
-        }
-        let cut_off: u64 = ends.values().sum();
-        let mut words = vec![format!("{} stayed", u64::from(self.count).saturating_sub(cut_off))];
-        words.extend(ends.iter().map(|(end, count)| format!("{count} {end}")));
-        words.push(format!("{} messages read", shared.received.load(Relaxed)));
-        let at_once = Shutdown { deadline: Duration::ZERO, ..Shutdown::default() };
-        let _ = self.running.remote().shutdown(at_once);
-        self.running.join().map_err(|error| error.to_string())?;
-        Ok(words.join(", "))
-    }
-}
-
-/// One reactor's sleeper.
+/// One worker's publishers and subscribers, brisk and slow.
 #[derive(Debug)]
-struct Laggard {
-    plan: Arc<Plan>,
-    count: u32,
-    /// Bytes a second, all connections together; 0 is none.
+struct Slow {
+    push: Push,
+    /// Connections from this number on are slow readers.
+    brisk_count: u32,
+    /// Bytes a second that each of them reads; 0 is none.
     read_rate: u64,
-    subscribe: Option<String>,
-    shared: Arc<Shared>,
+    /// Whether they are slow at present.
+    is_slow: bool,
+    /// Open slow readers, and until when each is busy with what it has read.
+    busy_until: HashMap<ConnId, Nanos>,
+    /// When pauses end, the soonest on top. A reader may have been lost before.
+    pauses: BinaryHeap<Reverse<(Nanos, ConnId)>>,
+    fate: Arc<Mutex<Fate>>,
 }
 
-impl Laggard {
-    /// Sleeps for as long as these bytes take to read, or until the run is over.
-    fn sleep(&self, len: usize) {
-        let begun = Instant::now();
-        let pause = match self.read_rate {
-            0 => Duration::MAX,
-            rate => Duration::from_secs_f64(len as f64 / rate as f64),
-        };
-        while self.shared.is_asleep.load(Relaxed) && begun.elapsed() < pause {
-            thread::sleep(GLANCE.min(pause));
+impl Slow {
+    /// After a message of this length: pauses for as long as it takes to read.
+    fn read(&mut self, conn: &mut LoadConn<'_, Self>, len: usize, now: Nanos) {
+        lock(&self.fate).received += 1;
+        if !self.is_slow || self.read_rate == 0 {
+            return;
+        }
+        let id = conn.id();
+        let busy_until = self.busy_until.entry(id).or_default();
+        *busy_until = busy_after(*busy_until, len, self.read_rate, now);
+        if *busy_until > now {
+            conn.pause_reading();
+            self.pauses.push(Reverse((*busy_until, id)));
         }
     }
 }
 
-impl Handler for Laggard {
-    type Data = ();
+impl Workload for Slow {
+    type Data = push::Role;
 
-    fn on_start(&mut self, connections: &mut Connections<'_, ()>) {
-        for number in 0..self.count {
-            if connections.connect(self.plan.route(number.into()), ()).is_err() {
-                self.shared.failed.fetch_add(1, Relaxed);
+    fn measures(&self, index: u32) -> bool {
+        index < self.brisk_count
+    }
+
+    fn on_load(
+        &mut self,
+        core: &mut Core,
+        connections: &mut LoadConnections<'_, Self>,
+        at: Nanos,
+        rate: Option<f64>,
+    ) {
+        self.is_slow = true;
+        if self.read_rate == 0 {
+            for id in self.busy_until.keys() {
+                if let Some(mut conn) = connections.conn(*id) {
+                    conn.pause_reading();
+                }
+            }
+        }
+        self.push.on_load(core, connections, at, rate);
+    }
+
+    fn on_rest(&mut self, core: &mut Core, connections: &mut LoadConnections<'_, Self>) {
+        self.push.on_rest(core, connections);
+    }
+
+    fn on_open(&mut self, core: &mut Core, conn: &mut LoadConn<'_, Self>) {
+        if self.measures(conn.data().index) {
+            return self.push.on_open(core, conn);
+        }
+        self.push.subscribe(conn);
+        lock(&self.fate).opened += 1;
+        self.busy_until.insert(conn.id(), 0);
+        if self.is_slow && self.read_rate == 0 {
+            conn.pause_reading();
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        core: &mut Core,
+        conn: &mut LoadConn<'_, Self>,
+        message: Message<'_>,
+        now: Nanos,
+    ) {
+        match self.measures(conn.data().index) {
+            true => self.push.on_message(core, conn, message, now),
+            false => self.read(conn, message.len(), now),
+        }
+    }
+
+    fn on_close(&mut self, core: &mut Core, conn: &mut LoadConn<'_, Self>, cause: CloseCause) {
+        if self.measures(conn.data().index) {
+            return self.push.on_close(core, conn, cause);
+        }
+        self.busy_until.remove(&conn.id());
+        *lock(&self.fate).ends.entry(cause.to_string()).or_default() += 1;
+    }
+
+    fn on_turn(
+        &mut self,
+        core: &mut Core,
+        connections: &mut LoadConnections<'_, Self>,
+        now: Nanos,
+    ) {
+        while let Some(Reverse((end, id))) = self.pauses.peek().copied()
+            && end <= now
+        {
+            self.pauses.pop();
+            if let Some(mut conn) = connections.conn(id) {
+                conn.resume_reading();
+            }
+        }
+        self.push.on_turn(core, connections, now);
+    }
+
+    fn next(&self) -> Option<Nanos> {
+        let pause = self.pauses.peek().map(|Reverse((end, _))| *end);
+        self.push.next().into_iter().chain(pause).min()
+    }
+
+    fn overdue_count(&self, now: Nanos) -> u64 {
+        self.push.overdue_count(now)
+    }
+
+    fn outstanding(&self) -> u64 {
+        self.push.outstanding()
+    }
+
+    fn on_hand_over(&mut self, core: &mut Core, connections: &mut LoadConnections<'_, Self>) {
+        self.push.on_hand_over(core, connections);
+        self.is_slow = false;
+        self.pauses.clear();
+        for id in self.busy_until.keys() {
+            if let Some(mut conn) = connections.conn(*id) {
+                conn.resume_reading();
             }
         }
     }
+}
 
-    fn on_open(&mut self, conn: &mut Conn<'_, ()>) {
-        self.shared.opened.fetch_add(1, Relaxed);
-        if let Some(words) = &self.subscribe {
-            conn.send(words);
+/// What became of the slow readers of all workers.
+#[derive(Debug, Default)]
+struct Fate {
+    opened: u64,
+    received: u64,
+    ends: BTreeMap<String, u64>,
+}
+
+impl Fate {
+    fn words(&self, count: u32) -> String {
+        let cut_off: u64 = self.ends.values().sum();
+        let mut words = vec![format!("{} stayed", self.opened - cut_off)];
+        words.extend(self.ends.iter().map(|(end, count)| format!("{count} {end}")));
+        let unopened = u64::from(count) - self.opened;
+        if unopened > 0 {
+            words.push(format!("{unopened} did not open"));
         }
-    }
-
-    fn on_connect_failed(
-        &mut self,
-        _connections: &mut Connections<'_, ()>,
-        _id: ConnId,
-        _data: (),
-        _error: ConnectError,
-    ) {
-        self.shared.failed.fetch_add(1, Relaxed);
-    }
-
-    fn on_message(&mut self, _conn: &mut Conn<'_, ()>, message: Message<'_>) {
-        self.shared.received.fetch_add(1, Relaxed);
-        self.sleep(message.len());
-    }
-
-    fn on_close(&mut self, _conn: &mut Conn<'_, ()>, cause: CloseCause) {
-        if let Ok(mut ends) = self.shared.ends.lock() {
-            *ends.entry(cause.to_string()).or_default() += 1;
-        }
+        words.push(format!("{} messages read", self.received));
+        words.join(", ")
     }
 }
 
-/// Between two looks at whether it is over.
-const GLANCE: Duration = Duration::from_millis(10);
-/// What those who slept may take to see what became of them.
+/// Until when a reader is busy that was busy until then, and has read so much now at so many bytes a second.
+fn busy_after(busy_until: Nanos, len: usize, read_rate: u64, now: Nanos) -> Nanos {
+    busy_until.max(now.saturating_sub(ARREARS)) + len as u64 * SECOND / read_rate
+}
+
+fn lock(fate: &Mutex<Fate>) -> MutexGuard<'_, Fate> {
+    fate.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a reader may make up for that was woken late.
+const ARREARS: Nanos = SECOND / 20;
+/// What those who paused may take to see what became of them.
 const AWAKENING: Duration = Duration::from_millis(500);
 /// For the command line's help.
 pub(crate) const EXAMPLES: &str = "\
@@ -225,3 +260,24 @@ Examples:
   loadgen slow ws://127.0.0.1:9002/chat --kind text --template 'say {payload}' --size 16384 -r 100
   loadgen slow ws://127.0.0.1:9003 --connections 1000 --slow 0.05 --read-rate 10000
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_woken_late_reads_no_less() {
+        let (mut now, mut busy_until) = (SECOND, SECOND);
+        for _ in 0..100 {
+            busy_until = busy_after(busy_until, 1000, 10_000, now);
+            now = now.max(busy_until) + SECOND / 50;
+        }
+        assert_eq!(busy_until, 11 * SECOND);
+    }
+
+    #[test]
+    fn who_had_nothing_to_read_does_not_save_time_up() {
+        let now = 100 * SECOND;
+        assert_eq!(busy_after(0, 10_000, 10_000, now), now + SECOND - ARREARS);
+    }
+}
