@@ -19,12 +19,12 @@ pub use self::{
     conn::{AdoptError, CloseCause, Deadline, Overflow, SendQueue, Sent, Timeouts},
     driver::DriverKind,
     endpoint::{
-        Answered, Conn, ConnId, Connections, Handler, Remote, RemoteError, Report, Request,
-        Running, Shutdown, Ticket, Upgrade, Upgraded,
+        Answered, Conn, ConnId, Connections, Handler, MessageWriter, Remote, RemoteError, Report,
+        Request, Running, Shutdown, Ticket, Upgrade, Upgraded,
     },
     error::Error,
     protocol::{
-        CloseCode, Limits, Message, Prepared,
+        CloseCode, Limits, Message, Part, Prepared,
         handshake::{
             Acceptance, HandshakeError, OriginPattern, OriginPolicy, RequestLine, Response,
         },

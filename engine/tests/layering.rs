@@ -46,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("protocol/message", &["protocol/opcode"]),
+    ("protocol/part", &["protocol/message", "protocol/opcode"]),
     (
         "protocol/prepared",
         &["protocol/encoder", "protocol/header", "protocol/message", "protocol/opcode"],

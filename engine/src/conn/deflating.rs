@@ -91,7 +91,7 @@ impl<T> Connection<T> {
 
     /// Whether a payload of `len` bytes that was compressed for many is fine for it.
     pub(crate) fn takes_common(&self, len: usize) -> bool {
-        self.terms().takes_alone(len)
+        self.flags.has(Flags::DEFLATE) && self.terms().takes_alone(len)
     }
 
     /// How we compress.

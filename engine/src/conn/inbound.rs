@@ -9,8 +9,8 @@ use super::Tick;
 use crate::{
     pool::{BufferPool, Exhausted, Lease},
     protocol::{
-        Assembler, Decoder, FrameHeader, Incoming, Limits, MaskedEvent, Opcode, ProtocolError,
-        Role, Rsv, frame_header,
+        Assembler, Decoder, FrameHeader, Incoming, Limits, MaskedEvent, Opcode, Part,
+        ProtocolError, Role, Rsv, frame_header,
         handshake::{HandshakeError, HeadScanner},
     },
 };
@@ -22,6 +22,10 @@ pub(crate) struct Inbound {
     assembler: Assembler,
     /// The message so far, behind room for the header of the frame it may leave in.
     message: Lease,
+    /// Nothing of it is gathered: it is handed on in parts.
+    in_parts: bool,
+    /// Of the message that is handed on in parts nothing has been, so far.
+    is_first_part: bool,
     /// How much of it there was when it was lent out to receive more.
     lent_at: usize,
     begun_at: Option<Tick>,
@@ -42,6 +46,14 @@ const ROOM_LEN: usize = 10;
 pub(crate) struct Spill {
     lease: Lease,
     from: usize,
+}
+
+/// What [`Inbound::poll`] finds: something whole, gathered in the `Inbound` itself, or a part of a
+/// message, where it lies in the input.
+#[derive(Debug)]
+pub(crate) enum Polled<'s, 'i> {
+    Incoming(Incoming<'s>),
+    Part(Part<'i>),
 }
 
 /// Why receiving cannot go on.
@@ -109,6 +121,8 @@ impl Inbound {
             decoder: Decoder::new(receiver, allowed),
             assembler: Assembler::default(),
             message: Lease::default(),
+            in_parts: false,
+            is_first_part: false,
             lent_at: 0,
             begun_at: None,
             spill: Spill::default(),
@@ -117,22 +131,39 @@ impl Inbound {
         }
     }
 
-    /// The next event in `input`. `None`: all of `input` has been taken in, more is needed.
-    pub(crate) fn poll<'a>(
-        &'a mut self,
-        input: &mut &mut [u8],
+    /// The next event in `input`. `None`: all of `input` has been taken in, more is needed. A message
+    /// that begins is handed on `in_parts`, or gathered.
+    pub(crate) fn poll<'s, 'i>(
+        &'s mut self,
+        input: &mut &'i mut [u8],
+        in_parts: bool,
         now: Tick,
         limits: &Limits,
         pool: &mut BufferPool,
-    ) -> Result<Option<Incoming<'a>>, Refusal> {
+    ) -> Result<Option<Polled<'s, 'i>>, Refusal> {
         while let Some(event) = self.decoder.decode_masked(input)? {
             match event {
                 MaskedEvent::Header(header) => {
-                    self.assembler.start(&header, limits, self.message.bytes_mut())?;
                     if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
-                        self.begun_at = Some(now);
+                        // What was compressed is inflated as a whole.
+                        self.in_parts = in_parts && header.rsv.is_empty();
+                        self.is_first_part = true;
+                        self.begun_at = None;
                     }
-                    self.begun_at.get_or_insert(now);
+                    self.start(&header, limits)?;
+                    if !self.in_parts || header.opcode.is_control() {
+                        self.begun_at.get_or_insert(now);
+                    }
+                }
+                MaskedEvent::Payload { bytes, key, last }
+                    if self.in_parts && !self.assembler.is_control() =>
+                {
+                    if let Some(key) = key {
+                        key.apply(bytes, 0);
+                    }
+                    if let Some(part) = self.part(bytes, last)? {
+                        return Ok(Some(Polled::Part(part)));
+                    }
                 }
                 MaskedEvent::Payload { bytes, key, last } => {
                     if !self.assembler.is_control() {
@@ -144,7 +175,7 @@ impl Inbound {
                         None => self.assembler.push(bytes, message)?,
                     }
                     if last && self.assembler.completes() {
-                        return self.finish().map_err(Refusal::Protocol);
+                        return Ok(self.finish()?.map(Polled::Incoming));
                     }
                     if last {
                         self.finish()?;
@@ -155,6 +186,35 @@ impl Inbound {
         Ok(None)
     }
 
+    /// A frame begins. Of what is not gathered no length is too long.
+    fn start(&mut self, header: &FrameHeader, limits: &Limits) -> Result<(), ProtocolError> {
+        let message = self.message.bytes_mut();
+        match self.in_parts {
+            false => self.assembler.start(header, limits, message),
+            true => {
+                let limits = Limits { message_len_max: usize::MAX, ..limits.clone() };
+                self.assembler.start(header, &limits, message)
+            }
+        }
+    }
+
+    /// The next part of the message, of which `bytes` have come, which may be the last of their frame.
+    /// `None`: there is nothing to tell.
+    fn part<'i>(
+        &mut self,
+        bytes: &'i [u8],
+        is_last_of_frame: bool,
+    ) -> Result<Option<Part<'i>>, ProtocolError> {
+        let is_text = self.assembler.is_text();
+        self.assembler.pushed(bytes)?;
+        let is_last = is_last_of_frame && self.assembler.finish_part()?;
+        if bytes.is_empty() && !is_last {
+            return Ok(None);
+        }
+        let is_first = std::mem::take(&mut self.is_first_part);
+        Ok(Some(Part { is_text, bytes, is_first, is_last }))
+    }
+
     /// The frame ends, and with it perhaps a message.
     fn finish(&mut self) -> Result<Option<Incoming<'_>>, ProtocolError> {
         self.assembler.finish(self.message.bytes().get(ROOM_LEN..).unwrap_or_default())
@@ -163,7 +223,7 @@ impl Inbound {
     /// How many bytes of the message's current frame are still to come: they, and nothing else, may be
     /// received straight into the message.
     pub(crate) fn remaining_len(&self) -> usize {
-        match self.assembler.is_control() {
+        match self.assembler.is_control() || self.in_parts {
             true => 0,
             false => usize::try_from(self.decoder.remaining().0).unwrap_or(usize::MAX),
         }

@@ -47,7 +47,7 @@ pub use self::{
 pub(crate) use self::{
     deadline::{Due, Tick},
     deflating::{Agreed, Deflate, DeflateOffer, Deflating, accept},
-    inbound::{Inbound, Refusal, Spill, head_scanner, whole_frame},
+    inbound::{Inbound, Polled, Refusal, Spill, head_scanner, whole_frame},
     outbound::{Outbox, Piece},
     peer::Peer,
 };
@@ -147,14 +147,22 @@ impl Flags {
     pub(crate) const HELD: Self = Self(1 << 8);
     /// Messages may be compressed, in either direction.
     pub(crate) const DEFLATE: Self = Self(1 << 9);
-    /// What arrives is not handed on as it arrives, is not masked, or may be compressed.
-    pub(crate) const NOT_PLAIN: Self = Self(Self::PAUSED.0 | Self::CLIENT.0 | Self::DEFLATE.0);
+    /// Messages are handed on in parts.
+    pub(crate) const BY_PARTS: Self = Self(1 << 14);
+    /// A message is being sent in parts.
+    pub(crate) const IN_PARTS: Self = Self(1 << 15);
+    /// What arrives is not handed on as it arrives, is not masked, may be compressed, or comes in parts.
+    pub(crate) const NOT_PLAIN: Self =
+        Self(Self::PAUSED.0 | Self::CLIENT.0 | Self::DEFLATE.0 | Self::BY_PARTS.0);
 
+    /// What arrives is not handed on as it arrives any more: the application said so meanwhile.
+    pub(crate) const NOT_PLAIN_SINCE: Self = Self(Self::HELD.0 | Self::BY_PARTS.0);
     /// Its output takes the general way.
-    pub(crate) const NOT_SPEAKING: Self = Self(Self::HELD.0 | Self::CLIENT.0 | Self::DEFLATE.0);
+    pub(crate) const NOT_SPEAKING: Self =
+        Self(Self::HELD.0 | Self::CLIENT.0 | Self::DEFLATE.0 | Self::IN_PARTS.0);
 
-    /// What it is sent may differ from what others are sent.
-    pub(crate) const NOT_SHARING: Self = Self(Self::CLIENT.0 | Self::DEFLATE.0);
+    /// What it is sent may differ from what others are sent, or has to wait.
+    pub(crate) const NOT_SHARING: Self = Self(Self::CLIENT.0 | Self::DEFLATE.0 | Self::IN_PARTS.0);
 
     #[inline]
     pub(crate) fn has(self, flag: Self) -> bool {

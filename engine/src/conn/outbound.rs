@@ -63,6 +63,8 @@ pub enum Sent {
 pub(crate) struct Outbox {
     pieces: VecDeque<Piece>,
     urgent: Option<Lease>,
+    /// Frames that come behind the message that is being sent in parts.
+    behind: Option<Lease>,
     len: usize,
     /// A part of the first piece has left: nothing may go before its rest.
     cut_off: bool,
@@ -135,6 +137,29 @@ impl Outbox {
         Ok(())
     }
 
+    /// Keeps a frame until the message that is being sent in parts has been sent.
+    pub(crate) fn keep_behind(
+        &mut self,
+        header: &[u8],
+        payload: &[u8],
+        mask: Option<MaskingKey>,
+        pool: &mut BufferPool,
+    ) -> Result<(), Exhausted> {
+        let len = header.len() + payload.len();
+        let lease = self.behind.get_or_insert_default();
+        pool.reserve(lease, len)?;
+        lease.bytes_mut().extend_from_slice(header);
+        append_payload(lease.bytes_mut(), mask, payload);
+        self.len += len;
+        Ok(())
+    }
+
+    /// The message in parts has been sent: what was kept behind it follows.
+    pub(crate) fn push_behind(&mut self) {
+        let lease = self.behind.take();
+        self.pieces.extend(lease.map(|lease| Piece::Owned { lease, from: 0 }));
+    }
+
     /// Keeps the place behind all others for a frame of `len` bytes, with which
     /// [`fulfil`](Self::fulfil) follows.
     pub(crate) fn promise(&mut self, len: usize) {
@@ -204,6 +229,10 @@ impl Outbox {
             self.len -= piece.len();
             piece.release(pool);
         }
+        if let Some(lease) = self.behind.take() {
+            self.len -= lease.bytes().len();
+            pool.give_back(lease);
+        }
     }
 
     /// Bytes that wait, without the urgent frame.
@@ -213,13 +242,13 @@ impl Outbox {
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty() && self.urgent.is_none()
+        self.pieces.is_empty() && self.urgent.is_none() && self.behind.is_none()
     }
 
     /// Gives all buffers back.
     pub(crate) fn release(&mut self, pool: &mut BufferPool) {
         self.pieces.drain(..).for_each(|piece| piece.release(pool));
-        if let Some(lease) = self.urgent.take() {
+        for lease in [self.urgent.take(), self.behind.take()].into_iter().flatten() {
             pool.give_back(lease);
         }
         self.len = 0;

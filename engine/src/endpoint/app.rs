@@ -10,7 +10,7 @@ use crate::{
     conn::{CloseCause, ConnectError},
     pool::Key,
     protocol::{
-        Message,
+        Message, Part,
         handshake::{self, OriginPolicy, Reply, Response},
     },
     reactor::{Answer, App, AppEvent, Asked, Turn, Verdict},
@@ -109,6 +109,10 @@ impl<H: Handler> App for Application<H> {
     #[inline]
     fn on_message(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, message: Message<'_>) {
         self.call(turn, key, |handler, conn| handler.on_message(conn, message));
+    }
+
+    fn on_part(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, part: Part<'_>) {
+        self.call(turn, key, |handler, conn| handler.on_part(conn, part));
     }
 
     fn on_event(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, event: AppEvent<'_>) {

@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connect, Remote, Upgraded};
+use super::{Connect, MessageWriter, Remote, Upgraded};
 use crate::{
     conn::{AdoptError, CloseCause, ConnectError, Flags, Phase, Sent},
     pool::Key,
-    protocol::{CloseCode, Message, Opcode, Prepared, Role},
+    protocol::{CloseCode, Message, Opcode, Part, Prepared, Role},
     reactor::{Compress, Turn},
 };
 
@@ -104,6 +104,65 @@ impl<'a, T> Conn<'a, T> {
     /// Sends a message that was made ready for many. A long one is copied nowhere.
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
         self.connections.turn.send_prepared(self.key, prepared)
+    }
+
+    /// Sends a part of a message, in a frame of its own (RFC 6455 §5.4): to pass on what arrives, or to
+    /// send what is too long to be had at once. [`message_writer`](Self::message_writer) is easier to use.
+    ///
+    /// Parts are not compressed. Messages that are sent before the last part wait until it has been
+    /// sent, in the send queue; pings, pongs and Close do not. A first part amid another message, and
+    /// one that continues nothing, is [`Sent::Dropped`]. Once a message has begun, a full send queue
+    /// closes the connection (1013) whatever the overflow policy: a message cannot miss a part.
+    pub fn send_part(&mut self, part: Part<'_>) -> Sent {
+        self.connections.turn.send_part(self.key, part)
+    }
+
+    /// Sends a message in fragments of at most `len_max` bytes (RFC 6455 §5.4), between which pongs
+    /// and Close may pass. A shorter one is sent as ever.
+    pub fn send_fragmented<'m>(&mut self, message: impl Into<Message<'m>>, len_max: usize) -> Sent {
+        let message = message.into();
+        if message.len() <= len_max {
+            return self.send(message);
+        }
+        let whole = Part::from(message);
+        let mut chunks = whole.bytes.chunks(len_max.max(1)).peekable();
+        let (mut sent, mut is_first) = (Sent::Queued, true);
+        while let Some(bytes) = chunks.next() {
+            let is_last = chunks.peek().is_none();
+            sent = self.send_part(Part { bytes, is_first, is_last, ..whole });
+            if matches!(sent, Sent::Dropped | Sent::Closed) {
+                break;
+            }
+            is_first = false;
+        }
+        sent
+    }
+
+    /// Sends a message whose bytes lie in several places, one behind the other, as one frame.
+    pub fn send_gathered(&mut self, is_text: bool, slices: &[&[u8]]) -> Sent {
+        self.connections.turn.send_gathered(self.key, is_text, slices)
+    }
+
+    /// Writes a message in parts, by [`std::io::Write`]: text if `is_text`, else binary. What is
+    /// written has to be UTF-8 then.
+    pub fn message_writer(&mut self, is_text: bool) -> MessageWriter<'_, 'a, T> {
+        MessageWriter::new(self, is_text)
+    }
+
+    /// Whether a message was begun by [`send_part`](Self::send_part) or
+    /// [`message_writer`](Self::message_writer) and is not finished.
+    pub fn is_sending_parts(&self) -> bool {
+        self.connections.turn.is_in_parts(self.key)
+    }
+
+    /// Hands messages on as they arrive, by [`on_part`](crate::Handler::on_part), or whole again: from
+    /// the next message on.
+    ///
+    /// In parts nothing is gathered, so that neither [`Limits::message_len_max`](crate::Limits) nor
+    /// [`Timeouts::message`](crate::Timeouts) hold; to make the peer wait, pause. What was compressed
+    /// is the exception: it is inflated as a whole, within the limits, and comes as one part.
+    pub fn receive_in_parts(&mut self, in_parts: bool) {
+        self.connections.turn.receive_in_parts(self.key, in_parts);
     }
 
     /// Whether messages to and from the peer may be compressed (RFC 7692).

@@ -6,7 +6,7 @@ use super::{Answered, Conn, ConnId, Connections, Request, Upgrade};
 use crate::{
     conn::{CloseCause, ConnectError},
     protocol::{
-        Message,
+        Message, Part,
         handshake::{Reply, RequestLine, Response},
     },
 };
@@ -111,6 +111,12 @@ pub trait Handler: 'static {
     /// A message arrived: whole, unmasked, and valid UTF-8 if it is text. It is lent for the length
     /// of the call.
     fn on_message(&mut self, conn: &mut Conn<'_, Self::Data>, message: Message<'_>) {}
+
+    /// A part of a message arrived, of a connection that [receives in parts](Conn::receive_in_parts):
+    /// whatever has come of it, lent for the length of the call. Then there is no `on_message` for it.
+    ///
+    /// A connection that is closed in the middle of a message says so by `on_close` alone.
+    fn on_part(&mut self, conn: &mut Conn<'_, Self::Data>, part: Part<'_>) {}
 
     /// A ping arrived. Its pong has been queued already.
     fn on_ping(&mut self, conn: &mut Conn<'_, Self::Data>, payload: &[u8]) {}

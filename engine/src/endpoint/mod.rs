@@ -12,6 +12,7 @@ mod request;
 mod setup;
 mod ticket;
 mod upgraded;
+mod writer;
 
 pub use self::{
     answered::Answered,
@@ -23,6 +24,7 @@ pub use self::{
     request::{Request, Upgrade},
     ticket::Ticket,
     upgraded::Upgraded,
+    writer::MessageWriter,
 };
 pub(crate) use self::{
     app::Application,

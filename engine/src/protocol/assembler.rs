@@ -211,6 +211,22 @@ impl Assembler {
         }
     }
 
+    /// The data frame ends whose message was not gathered, only [`pushed`](Self::pushed), and with it
+    /// perhaps the message: says whether it does.
+    pub(crate) fn finish_part(&mut self) -> Result<bool, ProtocolError> {
+        let frame = self.frame.take().expect(NOT_STARTED);
+        let is_last = matches!(frame, Frame::Data { fin: true });
+        if is_last && self.begun.take().is_some_and(Begun::is_plain_text) {
+            self.utf8.finish()?;
+        }
+        Ok(is_last)
+    }
+
+    /// Whether the message that has begun is text.
+    pub(crate) fn is_text(&self) -> bool {
+        self.begun.is_some_and(|begun| begun.opcode == Opcode::Text)
+    }
+
     /// Whether the frame that has begun completes something, so that [`finish`](Self::finish) will
     /// not answer `None`: it is a control frame, or the last fragment of its message.
     pub fn completes(&self) -> bool {

@@ -68,6 +68,7 @@ mod limits;
 mod mask;
 mod message;
 mod opcode;
+mod part;
 mod plain;
 mod prepared;
 pub mod utf8;
@@ -84,6 +85,7 @@ pub use self::{
     mask::MaskingKey,
     message::Message,
     opcode::Opcode,
+    part::Part,
     prepared::Prepared,
 };
 pub(crate) use self::{

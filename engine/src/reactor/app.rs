@@ -10,7 +10,7 @@ use crate::{
     conn::{CloseCause, ConnectError},
     pool::Key,
     protocol::{
-        Message,
+        Message, Part,
         handshake::{AcceptKey, Acceptance, HandshakeError, Reply, Request, Response},
     },
 };
@@ -59,6 +59,9 @@ pub(crate) trait App {
 
     /// A message arrived on an open connection.
     fn on_message(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, message: Message<'_>);
+
+    /// A part of a message arrived on an open connection that receives in parts.
+    fn on_part(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, part: Part<'_>);
 
     /// Something else arrived on an open connection, or became of it.
     fn on_event(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, event: AppEvent<'_>);

@@ -33,7 +33,8 @@ impl<T> Turn<'_, T> {
             let payload_len = payload.len() as u64;
             let header =
                 FrameHeader { fin: true, rsv: Rsv::RSV1, opcode, mask, payload_len }.encode();
-            self.enqueue(key, &header, payload, mask).map(|()| header.len() + payload.len())
+            let queued = self.enqueue_message(key, &header, payload, mask);
+            queued.map(|()| header.len() + payload.len())
         });
         self.table.deflating = Some(deflating);
         sent

@@ -2,7 +2,7 @@
 
 use super::{App, AppEvent, Asked, Core, Panicked, Table, Turn, handover::Handover, net};
 use crate::{
-    conn::{CloseCause, Connection, Flags, Inbound, Phase, Refusal, whole_frame},
+    conn::{CloseCause, Flags, Inbound, Phase, Polled, Refusal, whole_frame},
     driver::{Op, RECEIVE_INTO_LEN_MAX},
     pool::{Arena, Exhausted, Key, Lease},
     protocol::{CloseCode, Incoming, Message, Opcode, Role, handshake::Response, plain_message},
@@ -154,12 +154,15 @@ impl<A: App> Core<A> {
         let (role, allowed) = self.receiver_of(key);
         let mut phase = self.phase_of(key);
         let was_asked = filled.is_some();
-        while share > 0 && (filled.is_some() || !input.is_empty()) && self.is_heard(key) {
+        while share > 0
+            && (filled.is_some() || !input.is_empty())
+            && let Some(in_parts) = self.is_heard_in_parts(key)
+        {
             let (table, limits) = (&mut self.table, &self.config.limits);
             let has_own_buffer = inbound.is_some();
             let event = match &mut inbound {
                 None => match whole_frame(&mut input, role, allowed, limits) {
-                    Ok(Some(event)) => Ok(event),
+                    Ok(Some(event)) => Ok(Polled::Incoming(event)),
                     Ok(None) => {
                         inbound = Some(table.lend_inbound(role, allowed));
                         continue;
@@ -168,8 +171,10 @@ impl<A: App> Core<A> {
                 },
                 Some(half) => {
                     let event = match filled.take() {
-                        Some(lease) => half.poll_filled(lease),
-                        None => half.poll(&mut input, table.now, limits, &mut table.pool),
+                        Some(lease) => {
+                            half.poll_filled(lease).map(|event| event.map(Polled::Incoming))
+                        }
+                        None => half.poll(&mut input, in_parts, table.now, limits, &mut table.pool),
                     };
                     match event {
                         Ok(Some(event)) => Ok(event),
@@ -179,7 +184,19 @@ impl<A: App> Core<A> {
                 }
             };
             match event {
-                Ok(Incoming::Message(message)) if phase == Phase::Open => {
+                Ok(Polled::Part(part)) => {
+                    share -= 1;
+                    if phase == Phase::Open {
+                        self.part(key, part, arena);
+                    }
+                }
+                Ok(Polled::Incoming(Incoming::Message(message)))
+                    if in_parts && phase == Phase::Open =>
+                {
+                    share -= 1;
+                    self.part(key, message.into(), arena);
+                }
+                Ok(Polled::Incoming(Incoming::Message(message))) if phase == Phase::Open => {
                     // A client's are told one by one: only what is masked is plain.
                     let part = if role == Role::Server { share } else { 1 };
                     if has_own_buffer {
@@ -192,12 +209,14 @@ impl<A: App> Core<A> {
                         self.table.hand_over(half);
                     }
                 }
-                Ok(Incoming::Extended { opcode, payload, .. }) if phase == Phase::Open => {
+                Ok(Polled::Incoming(Incoming::Extended { opcode, payload, .. }))
+                    if phase == Phase::Open =>
+                {
                     let left = self.inflated(key, (opcode, payload), input, 1, arena);
                     let from = input.len() - left.len;
                     (input, share) = (&mut input[from..], share - 1 + left.share);
                 }
-                Ok(event) => {
+                Ok(Polled::Incoming(event)) => {
                     share -= 1;
                     self.event(key, phase, event, arena);
                 }
@@ -297,10 +316,16 @@ impl<A: App> Core<A> {
         self.table.ops.push((Op::Pause, key));
     }
 
+    /// If frames are handled: whether their messages are handed on in parts.
+    fn is_heard_in_parts(&self, key: Key) -> Option<bool> {
+        let conn = self.table.connections.get(key)?;
+        let is_heard = conn.phase.is_live() && !conn.flags.has(Flags::HELD);
+        is_heard.then(|| conn.flags.has(Flags::BY_PARTS))
+    }
+
     /// Whether frames are handled: it is live, and the application takes them.
     fn is_heard(&self, key: Key) -> bool {
-        let is_heard = |conn: &Connection<_>| conn.phase.is_live() && !conn.flags.has(Flags::HELD);
-        self.table.connections.get(key).is_some_and(is_heard)
+        self.is_heard_in_parts(key).is_some()
     }
 
     fn is_paused(&self, key: Key) -> bool {

@@ -19,6 +19,7 @@
 mod adopting;
 mod app;
 mod clock;
+mod closing;
 mod connecting;
 mod counters;
 mod deadlines;
@@ -32,6 +33,7 @@ mod mailbox;
 mod masking;
 mod opening;
 mod output;
+mod parts;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,8 @@ use crate::{
     driver::{Op, Payload, Route},
     pool::{Arena, BufferPool, Exhausted, Key, Slab},
     protocol::{
-        CloseCode, CloseFrame, ClosePayload, FrameHeader, MaskingKey, Opcode, Prepared, Role, Rsv,
-        frame_len, masked_frame_header, write_frame,
+        CloseCode, FrameHeader, MaskingKey, Opcode, Prepared, Role, Rsv, frame_len,
+        masked_frame_header, write_frame,
     },
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Table<T> {
     pub(super) deflating: Option<Box<Deflating>>,
     /// Room for one message that was compressed.
     pub(super) inflated: Vec<u8>,
+    /// Room for one message that is sent from several places.
+    pub(super) gathered: Vec<u8>,
     /// What frames of a client are masked with.
     pub(super) masking_keys: MaskingKeys,
     /// Connections that are asked for and not begun, in order.
@@ -98,6 +100,7 @@ impl<T: Default> Table<T> {
             leaving: false,
             deflating,
             inflated: Vec::new(),
+            gathered: Vec::new(),
             masking_keys: MaskingKeys::default(),
             waiting: VecDeque::new(),
             outputs: Outputs::default(),
@@ -259,8 +262,9 @@ impl<T> Turn<'_, T> {
     /// Whether messages are handed on.
     #[inline]
     pub(super) fn is_heard(&self, key: Key) -> bool {
-        let is_heard =
-            |conn: &Connection<T>| conn.phase == Phase::Open && !conn.flags.has(Flags::HELD);
+        let is_heard = |conn: &Connection<T>| {
+            conn.phase == Phase::Open && !conn.flags.has(Flags::NOT_PLAIN_SINCE)
+        };
         let table = &*self.table;
         table.outputs.is_speaker(key) || table.connections.get(key).is_some_and(is_heard)
     }
@@ -317,8 +321,10 @@ impl<T> Turn<'_, T> {
         let header = masked_frame_header(opcode, payload.len(), mask);
         let len = header.len() + payload.len();
         let queued = match mask {
-            None if self.table.handover.promise(payload, key, opcode) => self.promise(key, len),
-            _ => self.enqueue(key, &header, payload, mask),
+            None if !self.is_in_parts(key) && self.table.handover.promise(payload, key, opcode) => {
+                self.promise(key, len)
+            }
+            _ => self.enqueue_message(key, &header, payload, mask),
         };
         match queued {
             Ok(()) => self.sent(key, len),
@@ -331,12 +337,11 @@ impl<T> Turn<'_, T> {
     /// those before (RFC 7692 §7.1.1).
     pub(crate) fn send_prepared(&mut self, key: Key, prepared: &Prepared) -> Sent {
         let Some(conn) = self.table.connections.get(key) else { return Sent::Closed };
+        let may_share = !(conn.flags.has(Flags::CLIENT) || conn.flags.has(Flags::IN_PARTS));
         if !conn.flags.has(Flags::NOT_SHARING) {
             return self.send_shared(key, prepared.plain());
         }
-        if !conn.flags.has(Flags::CLIENT)
-            && let Some(frame) = self.deflated_for_many(key, prepared)
-        {
+        if may_share && let Some(frame) = self.deflated_for_many(key, prepared) {
             return self.send_shared(key, frame);
         }
         self.send_behind(key, prepared.opcode(), prepared.payload(), Compress::IfAgreed)
@@ -408,75 +413,6 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// Begins the closing handshake: what waits is sent first (RFC 6455 §7.1.2).
-    pub(crate) fn close(&mut self, key: Key, code: CloseCode, reason: &str) {
-        let Some(conn) = self.table.connections.get_mut(key) else { return };
-        if conn.phase != Phase::Open {
-            return;
-        }
-        conn.phase = Phase::close_sent(code);
-        self.table.outputs.forget_speaker();
-        conn.opened_at = self.table.now;
-        self.go_on(key); // to hear the answer
-        self.table.review_deadline(key);
-        self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
-    }
-
-    /// Completes the closing handshake that the peer began, or that we began.
-    pub(super) fn peer_closed(&mut self, key: Key, frame: Option<CloseFrame<'_>>) {
-        let Some(conn) = self.table.connections.get_mut(key) else { return };
-        let code = frame.map(|frame| frame.code);
-        let cause = match conn.phase {
-            Phase::Open => CloseCause::Peer(code),
-            Phase::CloseSent(ours) => CloseCause::Local(CloseCode::new(u16::from_be_bytes(ours))),
-            _ => return,
-        };
-        conn.flags.insert(Flags::CLEAN);
-        if conn.phase == Phase::Open {
-            self.farewell(key, &CloseFrame::encode_payload(code, "")); // its own code (§5.5.1)
-        }
-        self.end(key, cause);
-    }
-
-    /// The RFC's "fail the connection" (§7.1.7), and every other end that the peer is told of but
-    /// not asked about: what waits is dropped, Close is sent, and its answer is not waited for.
-    pub(crate) fn terminate(&mut self, key: Key, cause: CloseCause, code: CloseCode, reason: &str) {
-        let Some(conn) = self.table.connections.get_mut(key) else { return };
-        if conn.phase == Phase::Open {
-            if conn.output_waits()
-                && let Some(outbox) = &mut conn.outbox
-            {
-                outbox.truncate(&mut self.table.pool);
-            }
-            self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
-        }
-        self.end(key, cause);
-    }
-
-    /// Drops the connection: no closing handshake, what waits is lost.
-    pub(crate) fn abort(&mut self, key: Key, cause: CloseCause) {
-        self.end(key, cause);
-        self.release(key, Op::Abort);
-    }
-
-    /// The socket is done with: asks the driver to end it.
-    pub(super) fn release(&mut self, key: Key, op: Op) {
-        let Some(conn) = self.table.connections.get_mut(key) else { return };
-        if conn.phase == Phase::Dead {
-            return;
-        }
-        let was_begun = conn.phase != Phase::Waiting;
-        conn.phase = Phase::Dead;
-        self.table.outputs.forget_speaker();
-        if let Some(mut outbox) = conn.outbox.take() {
-            outbox.release(&mut self.table.pool);
-        }
-        self.table.release_inbound(key);
-        if was_begun {
-            self.table.ops.push((op, key));
-        }
-    }
-
     /// Queues raw bytes: a request, or the answer to one.
     pub(super) fn send_raw(&mut self, key: Key, bytes: &[u8]) {
         if self.enqueue(key, bytes, &[], None).is_err() {
@@ -484,35 +420,9 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    /// From now on only output that is queued counts.
-    pub(super) fn end(&mut self, key: Key, cause: CloseCause) {
-        let Some(conn) = self.table.connections.get_mut(key) else { return };
-        match conn.phase {
-            Phase::Open | Phase::CloseSent(_) => self.table.ended.push((key, cause)),
-            Phase::Waiting | Phase::Connecting | Phase::Opening
-                if conn.flags.has(Flags::CLIENT) =>
-            {
-                return self.connect_failed(key, cause.into());
-            }
-            Phase::Waiting | Phase::Connecting | Phase::Opening | Phase::Deciding => {}
-            Phase::Ending | Phase::Lingering | Phase::Dead => return,
-        }
-        conn.phase = Phase::Ending;
-        conn.opened_at = self.table.now;
-        self.table.outputs.forget_speaker();
-        conn.flags.remove(Flags::HELD);
-        if conn.flags.has(Flags::PAUSED) {
-            // What still arrives is read and thrown away, so that the peer can get to its end.
-            conn.flags.remove(Flags::PAUSED);
-            self.table.ops.push((Op::Resume, key));
-        }
-        self.table.mark_dirty(key);
-        self.table.review_deadline(key);
-    }
-
     /// Whether a message of `len` bytes may be queued, and what happens if not.
     #[inline]
-    fn admit(&mut self, key: Key, len: usize) -> Sent {
+    pub(super) fn admit(&mut self, key: Key, len: usize) -> Sent {
         let Some(conn) = self.table.connections.get(key) else { return Sent::Closed };
         if conn.phase != Phase::Open {
             return Sent::Closed;
@@ -533,7 +443,13 @@ impl<T> Turn<'_, T> {
 
     /// Counts a message that was queued behind others, and looks at the high-water mark.
     fn sent(&mut self, key: Key, len: usize) -> Sent {
-        self.table.count_sent(len);
+        self.sent_frame(key, len, true)
+    }
+
+    /// The same for a frame, which may complete a message.
+    pub(super) fn sent_frame(&mut self, key: Key, len: usize, is_message: bool) -> Sent {
+        self.table.counters.messages_out.add(u64::from(is_message));
+        self.table.counters.bytes_out.add(len as u64);
         let high_water = self.table.config.send_queue.high_water;
         match self.table.connections.get_mut(key) {
             Some(conn) if conn.outbox.is_some() && conn.queued_len() > high_water => {
@@ -544,18 +460,9 @@ impl<T> Turn<'_, T> {
         }
     }
 
-    fn out_of_memory(&mut self, key: Key) -> Sent {
+    pub(super) fn out_of_memory(&mut self, key: Key) -> Sent {
         self.abort(key, CloseCause::OutOfMemory);
         Sent::Dropped
-    }
-
-    /// Queues the last frame of a connection, behind all others: nothing may follow a Close (§5.5.1).
-    fn farewell(&mut self, key: Key, payload: &ClosePayload) {
-        let mask = self.mask_for(key);
-        let header = masked_frame_header(Opcode::Close, payload.len(), mask);
-        if self.enqueue(key, &header, payload, mask).is_err() {
-            self.abort(key, CloseCause::OutOfMemory);
-        }
     }
 
     /// A fresh key, if we are the client's end of the connection (RFC 6455 §5.1).
@@ -594,11 +501,28 @@ impl<T> Turn<'_, T> {
         uncork(conn, key, outputs, self.arena, pool)?.push(header, payload, mask, pool)
     }
 
+    /// Whether a message is being sent in parts.
+    pub(crate) fn is_in_parts(&self, key: Key) -> bool {
+        let is_in_parts = |conn: &Connection<T>| conn.flags.has(Flags::IN_PARTS);
+        self.table.connections.get(key).is_some_and(is_in_parts)
+    }
+
+    /// The connection's outbox, made if need be, with its output of this turn in it; and the pool.
+    pub(super) fn outbox(
+        &mut self,
+        key: Key,
+    ) -> Result<Option<(&mut Outbox, &mut BufferPool)>, Exhausted> {
+        let Table { connections, outputs, pool, .. } = &mut *self.table;
+        let Some(conn) = connections.get_mut(key) else { return Ok(None) };
+        let outbox = uncork(conn, key, outputs, self.arena, pool)?;
+        Ok(Some((outbox, pool)))
+    }
+
     /// Keeps a place in the connection's output for the frame that is being handed on.
     fn promise(&mut self, key: Key, len: usize) -> Result<(), Exhausted> {
-        let Table { connections, outputs, pool, .. } = &mut *self.table;
-        let Some(conn) = connections.get_mut(key) else { return Ok(()) };
-        uncork(conn, key, outputs, self.arena, pool)?.promise(len);
+        if let Some((outbox, _)) = self.outbox(key)? {
+            outbox.promise(len);
+        }
         Ok(())
     }
 
