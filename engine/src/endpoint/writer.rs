@@ -35,11 +35,15 @@ use crate::{conn::Sent, protocol::Part};
 ///     fn on_drain(&mut self, conn: &mut Conn<'_, Option<File>>) {
 ///         let Some(mut file) = conn.data_mut().take() else { return };
 ///         let mut writer = conn.message_writer(false);
-///         let mut some = (&mut file).take(1 << 20);
-///         match io::copy(&mut some, &mut writer) {
-///             Ok(len) if len == 1 << 20 => *conn.data_mut() = Some(file),
-///             Ok(_) => _ = writer.finish(),
-///             Err(_) => conn.abort(),
+///         match io::copy(&mut (&mut file).take(1 << 20), &mut writer) {
+///             Ok(len) if len < 1 << 20 => _ = writer.finish(),
+///             outcome => {
+///                 drop(writer);
+///                 match outcome {
+///                     Ok(_) => *conn.data_mut() = Some(file), // goes on when this has left
+///                     Err(_) => conn.abort(),
+///                 }
+///             }
 ///         }
 ///     }
 /// }

@@ -29,6 +29,11 @@ impl<D: Driver, A: App, C> Reactor<D, A, C> {
                     let payload = Payload::Corked(stretch.range());
                     self.driver.submit(Op::Send { payload, acknowledge: false }, key);
                 }
+                // A broadcast, which does so too.
+                Output::Common(stretch) if conn.phase == Phase::Open && !conn.output_waits() => {
+                    let payload = Payload::Common(stretch.range());
+                    self.driver.submit(Op::Send { payload, acknowledge: false }, key);
+                }
                 output => self.flush_else(key, output),
             }
         }

@@ -335,6 +335,13 @@ impl Epoll {
                 }
                 self.finish_corked(len);
             }
+            Payload::Common(range) if !acknowledge => {
+                let len = range.len();
+                let result = send_from(&mut self.sockets, token, self.arena.slice(range.clone()));
+                if result != Ok(len) {
+                    self.settle(token, Payload::Common(range), result);
+                }
+            }
             payload => self.send_else(token, payload, acknowledge),
         }
     }
