@@ -24,7 +24,7 @@ pub use self::{
     },
     error::Error,
     protocol::{
-        CloseCode, Limits, Message, Part, Prepared,
+        CloseCode, CloseFrame, Limits, Message, Part, Prepared,
         handshake::{
             Acceptance, HandshakeError, OriginPattern, OriginPolicy, RequestLine, Response,
         },
@@ -41,6 +41,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 mod guides {
     #[doc = include_str!("../../docs/handshake.md")]
     mod handshake {}
+    #[doc = include_str!("../../docs/control.md")]
+    mod control {}
 }
 
 /// Not for use: what the project's own fuzz targets call.

@@ -82,8 +82,9 @@ impl Handler for Fragile {
         conn.send(message);
     }
 
-    fn on_ping(&mut self, conn: &mut Conn<'_, String>, _payload: &[u8]) {
+    fn on_ping(&mut self, conn: &mut Conn<'_, String>, _payload: &[u8]) -> bool {
         Self::check(conn, "on_ping");
+        true
     }
 
     fn on_pong(&mut self, conn: &mut Conn<'_, String>, _payload: &[u8]) {

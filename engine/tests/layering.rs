@@ -78,7 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conn/connect_error", &["protocol", "conn/cause", "conn/deadline"]),
     ("conn/deflating", &["protocol", "conn"]),
     ("conn/inbound", &["protocol", "pool", "conn/deadline"]),
-    ("conn/outbound", &["protocol", "pool"]),
+    ("conn/outbound", &["protocol", "pool", "conn/deadline"]),
     // Talking to the kernel, without a frame. No driver knows another; `probe` chooses.
     ("driver", &["pool"]),
     ("driver/payload", &["pool", "driver"]),

@@ -426,6 +426,7 @@ fn no_limits(driver: DriverKind) {
         pong: None,
         idle: None,
         message: None,
+        send: None,
         close: Duration::MAX,
         lifetime: Some(Duration::MAX),
     };

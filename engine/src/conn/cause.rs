@@ -16,6 +16,9 @@ pub enum CloseCause {
     Local(CloseCode),
     /// The peer broke a rule of the protocol; it was told with the error's close code.
     Failed(ProtocolError),
+    /// The peer sent a message where none is taken
+    /// ([`Conn::refuse_messages`](crate::Conn::refuse_messages)); it was told 1008.
+    Refused,
     /// The transport ended without a closing handshake: reset, unreachable, or simply gone.
     Lost(io::ErrorKind),
     /// A deadline passed.
@@ -38,6 +41,7 @@ impl CloseCause {
             Self::Peer(code) => code.unwrap_or(CloseCode::NO_STATUS),
             Self::Local(code) => code,
             Self::Failed(error) => error.close_code(),
+            Self::Refused => CloseCode::POLICY_VIOLATION,
             Self::SlowConsumer | Self::OutOfMemory => CloseCode::TRY_AGAIN_LATER,
             Self::Panicked => CloseCode::INTERNAL_ERROR,
             Self::Lost(_) | Self::TimedOut(_) | Self::Aborted => CloseCode::ABNORMAL,
@@ -52,6 +56,7 @@ impl fmt::Display for CloseCause {
             Self::Peer(None) => f.write_str("closed by the peer without a code"),
             Self::Local(code) => write!(f, "closed by us with {code}"),
             Self::Failed(error) => write!(f, "the peer broke the protocol: {error}"),
+            Self::Refused => f.write_str("the peer sent a message, and none is taken"),
             Self::Lost(kind) => write!(f, "lost: {kind}"),
             Self::TimedOut(deadline) => write!(f, "timed out: {deadline}"),
             Self::SlowConsumer => f.write_str("the peer read too slowly"),

@@ -49,6 +49,9 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// From the first header of a message to its last byte. Default: 60 s.
     pub message: Option<Duration>,
+    /// From when the socket would not take more, because the peer reads too slowly or not at all, to when
+    /// it takes some again. Default: 60 s.
+    pub send: Option<Duration>,
     /// For the closing handshake, and for the last output to leave. Default: 5 s.
     pub close: Duration,
     /// Age at which an open connection is closed with 1001. Default: none.
@@ -63,6 +66,7 @@ impl Default for Timeouts {
             pong: None,
             idle: Some(Duration::from_secs(60)),
             message: Some(Duration::from_secs(60)),
+            send: Some(Duration::from_secs(60)),
             close: Duration::from_secs(5),
             lifetime: None,
         }
@@ -81,6 +85,8 @@ pub enum Deadline {
     Idle,
     /// A message was begun and not finished.
     Message,
+    /// Output waited, and the peer took none of it.
+    Send,
     /// The closing handshake, or the last output, took too long.
     Close,
     /// The connection was as old as it may become.
@@ -94,6 +100,7 @@ impl fmt::Display for Deadline {
             Self::Pong => "ping not answered",
             Self::Idle => "nothing heard from the peer",
             Self::Message => "unfinished message",
+            Self::Send => "output not taken by the peer",
             Self::Close => "closing handshake",
             Self::Lifetime => "lifetime",
         })
@@ -114,11 +121,18 @@ pub(crate) enum Due {
 }
 
 impl<T> Connection<T> {
-    /// What is due at `now`. `index` is the connection's place, which spreads its pings.
+    /// Its time limits: its own, or else those of all.
+    pub(crate) fn timeouts<'a>(&'a self, common: &'a Timeouts) -> &'a Timeouts {
+        let own = self.extra.as_ref().and_then(|extra| extra.timeouts.as_deref());
+        own.unwrap_or(common)
+    }
+
+    /// What is due at `now`, by its own time limits or else by `timeouts`. `index` is the connection's place, which spreads its pings.
     ///
     /// Activity never touches the deadline: it only notes when it was, and the deadline, when it
     /// comes, looks at the note.
     pub(crate) fn due(&self, now: Tick, timeouts: &Timeouts, index: u32) -> Due {
+        let timeouts = self.timeouts(timeouts);
         let expired = |limit: Deadline, at: Tick| (at <= now).then_some(Due::Expired(limit));
         let after = |from: Tick, limit: Option<Duration>| {
             limit.map_or(Tick::NEVER, |limit| from.after(limit))
@@ -137,6 +151,9 @@ impl<T> Connection<T> {
                 let begun_at = self.inbound.as_ref().and_then(|inbound| inbound.begun_at());
                 let message_at =
                     begun_at.map_or(Tick::NEVER, |at| after(at, unless_held(timeouts.message)));
+                let blocked = self.outbox.as_ref().filter(|_| self.flags.has(Flags::BLOCKED));
+                let send_at =
+                    blocked.map_or(Tick::NEVER, |outbox| after(outbox.blocked_at(), timeouts.send));
                 let timer_at = self.extra.as_ref().and_then(|extra| extra.timer_at);
                 let timer_at = timer_at.unwrap_or(Tick::NEVER);
                 let pinged = self.flags.has(Flags::PINGED);
@@ -160,11 +177,12 @@ impl<T> Connection<T> {
                     .or_else(|| expired(Deadline::Pong, pong_at))
                     .or_else(|| expired(Deadline::Lifetime, lifetime_at))
                     .or_else(|| expired(Deadline::Message, message_at))
+                    .or_else(|| expired(Deadline::Send, send_at))
                     .or_else(|| (timer_at <= now).then_some(Due::Timer))
                     .or_else(|| (ping_at <= now).then_some(Due::Ping))
                     .unwrap_or_else(|| {
-                        let at = idle_at.min(lifetime_at).min(message_at).min(timer_at);
-                        Due::Later(at.min(ping_at).min(pong_at).min(look_at))
+                        let at = idle_at.min(lifetime_at).min(message_at).min(send_at);
+                        Due::Later(at.min(timer_at).min(ping_at).min(pong_at).min(look_at))
                     })
             }
             Phase::CloseSent(_) | Phase::Ending | Phase::Lingering => {
@@ -247,6 +265,7 @@ mod tests {
             pong: Some(Duration::MAX),
             idle: Some(Duration::MAX),
             message: Some(Duration::MAX),
+            send: Some(Duration::MAX),
             close: Duration::MAX,
             lifetime: Some(Duration::MAX),
         };

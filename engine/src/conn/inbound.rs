@@ -61,6 +61,8 @@ pub(crate) enum Polled<'s, 'i> {
 pub(crate) enum Refusal {
     /// The peer broke a rule.
     Protocol(ProtocolError),
+    /// The application takes no messages.
+    Unwanted,
     /// Our memory for half-received messages is used up.
     Exhausted,
 }
@@ -315,6 +317,11 @@ impl Inbound {
     /// Whether nothing is half received: the next frame may take the short way.
     pub(crate) fn is_idle(&self) -> bool {
         self.decoder.is_between_frames() && self.assembler.is_idle()
+    }
+
+    /// Whether a message has begun.
+    pub(crate) fn is_mid_message(&self) -> bool {
+        self.assembler.is_mid_message()
     }
 
     /// When the message that is half received began.

@@ -52,7 +52,7 @@ pub(crate) use self::{
     peer::Peer,
 };
 
-use std::{net::Ipv6Addr, sync::Arc};
+use std::{net::Ipv6Addr, sync::Arc, time::Duration};
 
 use crate::protocol::{
     CloseCode, Role, Rsv,
@@ -147,20 +147,25 @@ impl Flags {
     pub(crate) const HELD: Self = Self(1 << 8);
     /// Messages may be compressed, in either direction.
     pub(crate) const DEFLATE: Self = Self(1 << 9);
+    /// The application takes no messages any more: one that arrives fails the connection.
+    pub(crate) const REFUSING: Self = Self(1 << 10);
     /// Messages are handed on in parts.
-    pub(crate) const BY_PARTS: Self = Self(1 << 14);
+    pub(crate) const BY_PARTS: Self = Self(1 << 11);
     /// A message is being sent in parts.
-    pub(crate) const IN_PARTS: Self = Self(1 << 15);
-    /// What arrives is not handed on as it arrives, is not masked, may be compressed, or comes in parts.
-    pub(crate) const NOT_PLAIN: Self =
-        Self(Self::PAUSED.0 | Self::CLIENT.0 | Self::DEFLATE.0 | Self::BY_PARTS.0);
+    pub(crate) const IN_PARTS: Self = Self(1 << 12);
+
+    /// What arrives is not handed on as it arrives, or not as a whole; or is not masked; or may be
+    /// compressed.
+    pub(crate) const NOT_PLAIN: Self = Self(
+        Self::PAUSED.0 | Self::CLIENT.0 | Self::DEFLATE.0 | Self::REFUSING.0 | Self::BY_PARTS.0,
+    );
 
     /// What arrives is not handed on as it arrives any more: the application said so meanwhile.
-    pub(crate) const NOT_PLAIN_SINCE: Self = Self(Self::HELD.0 | Self::BY_PARTS.0);
+    pub(crate) const NOT_PLAIN_SINCE: Self =
+        Self(Self::HELD.0 | Self::REFUSING.0 | Self::BY_PARTS.0);
     /// Its output takes the general way.
     pub(crate) const NOT_SPEAKING: Self =
-        Self(Self::HELD.0 | Self::CLIENT.0 | Self::DEFLATE.0 | Self::IN_PARTS.0);
-
+        Self(Self::HELD.0 | Self::CLIENT.0 | Self::DEFLATE.0 | Self::REFUSING.0 | Self::IN_PARTS.0);
     /// What it is sent may differ from what others are sent, or has to wait.
     pub(crate) const NOT_SHARING: Self = Self(Self::CLIENT.0 | Self::DEFLATE.0 | Self::IN_PARTS.0);
 
@@ -189,6 +194,10 @@ pub(crate) struct Extra {
     pub(crate) accept_key: Option<AcceptKey>,
     /// What we ask the server for. Until the application has been told what came of it.
     pub(crate) proposal: Option<Arc<Proposal>>,
+    /// The ping whose pong is waited for to measure a round trip.
+    pub(crate) rtt_ping: Option<Box<RttPing>>,
+    /// Time limits of its own.
+    pub(crate) timeouts: Option<Arc<Timeouts>>,
     /// Where an IPv6 peer is.
     pub(crate) peer: Option<(Ipv6Addr, u16)>,
     /// What we offered the server, for as long as `proposal` is there.
@@ -197,11 +206,20 @@ pub(crate) struct Extra {
     pub(crate) agreed: Option<Agreed>,
 }
 
+/// A ping that is recognised by its payload, and when it was sent.
+#[derive(Debug)]
+pub(crate) struct RttPing {
+    pub(crate) payload: [u8; 16],
+    /// Since the reactor started.
+    pub(crate) sent_at: Duration,
+}
+
 impl Extra {
     fn is_empty(&self) -> bool {
-        let Self { timer_at, accept_key, proposal, peer, offer, agreed } = self;
+        let Self { timer_at, accept_key, proposal, rtt_ping, timeouts, peer, offer, agreed } = self;
         let is_handshaken = accept_key.is_none() && proposal.is_none() && offer.is_none();
-        is_handshaken && timer_at.is_none() && peer.is_none() && agreed.is_none()
+        let has_no_clock = timer_at.is_none() && rtt_ping.is_none() && timeouts.is_none();
+        is_handshaken && has_no_clock && peer.is_none() && agreed.is_none()
     }
 }
 
@@ -289,6 +307,14 @@ impl<T> Connection<T> {
         Some(proposal)
     }
 
+    /// How long the ping was on its way that this pong answers, if it is the one that is waited for.
+    pub(crate) fn take_rtt(&mut self, pong: &[u8], elapsed: Duration) -> Option<Duration> {
+        let extra = self.extra.as_mut()?;
+        let ping = extra.rtt_ping.take_if(|ping| ping.payload == pong)?;
+        self.tidy();
+        Some(elapsed.saturating_sub(ping.sent_at))
+    }
+
     /// Gives back what is rare, when there is nothing rare any more.
     fn tidy(&mut self) {
         if self.extra.as_deref().is_some_and(Extra::is_empty) {
@@ -309,6 +335,6 @@ mod tests {
     /// What a connection whose upgrade is decided later holds beside its entry.
     #[test]
     fn what_is_rare_stays_small() {
-        assert!(size_of::<Extra>() <= 96, "{} bytes", size_of::<Extra>());
+        assert!(size_of::<Extra>() <= 112, "{} bytes", size_of::<Extra>());
     }
 }

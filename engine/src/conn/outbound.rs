@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::Tick;
 use crate::{
     pool::{BufferPool, Exhausted, Lease},
     protocol::{MaskingKey, Opcode, append_payload, masked_frame_header},
@@ -68,6 +69,8 @@ pub(crate) struct Outbox {
     len: usize,
     /// A part of the first piece has left: nothing may go before its rest.
     cut_off: bool,
+    /// When the socket last would not take more.
+    blocked_at: Tick,
 }
 
 /// One stretch of output.
@@ -181,8 +184,9 @@ impl Outbox {
         }
     }
 
-    /// Puts back what a send left over: it goes first.
-    pub(crate) fn push_rest(&mut self, rest: Piece) {
+    /// Puts back what a send left over, at `now`: it goes first.
+    pub(crate) fn push_rest(&mut self, rest: Piece, now: Tick) {
+        self.blocked_at = now;
         self.len += rest.len();
         self.pieces.push_front(rest);
         self.cut_off = true;
@@ -233,6 +237,11 @@ impl Outbox {
             self.len -= lease.bytes().len();
             pool.give_back(lease);
         }
+    }
+
+    /// When the socket last would not take more.
+    pub(crate) fn blocked_at(&self) -> Tick {
+        self.blocked_at
     }
 
     /// Bytes that wait, without the urgent frame.

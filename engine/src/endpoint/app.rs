@@ -30,15 +30,15 @@ impl<H: Handler> Application<H> {
 
     /// Runs a callback on a connection.
     #[inline]
-    fn call(
+    fn call<R>(
         &mut self,
         turn: &mut Turn<'_, H::Data>,
         key: Key,
-        callback: impl FnOnce(&mut H, &mut Conn<'_, H::Data>),
-    ) {
+        callback: impl FnOnce(&mut H, &mut Conn<'_, H::Data>) -> R,
+    ) -> R {
         let turn = Turn { table: &mut *turn.table, arena: &mut *turn.arena };
         let mut conn = Conn::new(Connections::new(turn, &self.remote), key);
-        callback(&mut self.handler, &mut conn);
+        callback(&mut self.handler, &mut conn)
     }
 }
 
@@ -115,10 +115,15 @@ impl<H: Handler> App for Application<H> {
         self.call(turn, key, |handler, conn| handler.on_part(conn, part));
     }
 
+    fn on_ping(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, payload: &[u8]) -> bool {
+        self.call(turn, key, |handler, conn| handler.on_ping(conn, payload))
+    }
+
     fn on_event(&mut self, turn: &mut Turn<'_, H::Data>, key: Key, event: AppEvent<'_>) {
         self.call(turn, key, |handler, conn| match event {
-            AppEvent::Ping(payload) => handler.on_ping(conn, payload),
             AppEvent::Pong(payload) => handler.on_pong(conn, payload),
+            AppEvent::Rtt(rtt) => handler.on_rtt(conn, rtt),
+            AppEvent::Close(frame) => handler.on_close_frame(conn, frame),
             AppEvent::Drain => handler.on_drain(conn),
             AppEvent::Timer => handler.on_timer(conn),
         });

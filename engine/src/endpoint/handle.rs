@@ -3,12 +3,13 @@
 use std::{
     fmt,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{Connect, MessageWriter, Remote, Upgraded};
 use crate::{
-    conn::{AdoptError, CloseCause, ConnectError, Flags, Phase, Sent},
+    conn::{AdoptError, CloseCause, ConnectError, Flags, Phase, Sent, Timeouts},
     pool::Key,
     protocol::{CloseCode, Message, Opcode, Part, Prepared, Role},
     reactor::{Compress, Turn},
@@ -177,6 +178,30 @@ impl<'a, T> Conn<'a, T> {
         self.connections.turn.control(self.key, Opcode::Ping, payload)
     }
 
+    /// Sends a ping that its pong is recognised by: [`on_rtt`](crate::Handler::on_rtt) follows, with the
+    /// time in between. The payload is 16 bytes that nobody can guess, so a peer that answers has seen the
+    /// ping. One at a time is waited for: this replaces one that has not been answered.
+    ///
+    /// From the turn of the reactor in which it was sent to the one in which the pong was found: other
+    /// callbacks of the first are part of it, and so is the time in which it waited behind data that
+    /// the socket would not take. Until it is answered it takes up a box of 32 bytes, beside the one of at
+    /// most 96 that holds what few connections have.
+    ///
+    /// [`Sent::Dropped`], and nothing follows, if the send queue is full, or the kernel has no randomness
+    /// to give.
+    pub fn measure_rtt(&mut self) -> Sent {
+        self.connections.turn.measure_rtt(self.key)
+    }
+
+    /// Sends a pong of at most 125 bytes; what is longer is cut off there. Pings are answered without
+    /// it, unless [`on_ping`](crate::Handler::on_ping) says no; one that nobody asked for is a sign of
+    /// life (RFC 6455 §5.5.3). It goes before data that waits for the socket, in the place of a pong that
+    /// waits.
+    pub fn pong(&mut self, payload: &[u8]) -> Sent {
+        let payload = &payload[..payload.len().min(125)];
+        self.connections.turn.control(self.key, Opcode::Pong, payload)
+    }
+
     /// Begins the closing handshake (RFC 6455 §7.1.2): what is queued is sent first, then Close with
     /// this code and the first 123 bytes of `reason`; then the peer has
     /// [`Timeouts::close`](crate::Timeouts) to answer. No message is delivered any more.
@@ -223,6 +248,18 @@ impl<'a, T> Conn<'a, T> {
         connections.get(self.key).is_some_and(|conn| conn.flags.has(Flags::HELD))
     }
 
+    /// Takes no message from the peer any more: one that begins, or goes on, fails the connection with
+    /// 1008 and [`CloseCause::Refused`], as soon as its first header is there, and before anything of it is
+    /// handed on. Pings are answered, and pongs and Close frames heard, as ever. There is no way back.
+    ///
+    /// For connections that only send, such as a feed of prices: a peer that has nothing to say cannot
+    /// make us put its messages together. (To let it talk and not listen takes nothing but an `on_message`
+    /// that does nothing.) It costs a bit of the entry; and what such a connection is sent, unless by
+    /// broadcast, takes the way that output takes which has to wait, or is masked: a few look-ups more.
+    pub fn refuse_messages(&mut self) {
+        self.connections.turn.refuse_messages(self.key);
+    }
+
     /// Which end of the connection we are: a reactor may have both.
     pub fn role(&self) -> Role {
         let connections = &self.connections.turn.table.connections;
@@ -245,6 +282,31 @@ impl<'a, T> Conn<'a, T> {
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         let connections = &self.connections.turn.table.connections;
         connections.get(self.key).and_then(|conn| conn.peer_address())
+    }
+
+    /// How long things may take on this connection: its own limits, or those of the whole server.
+    pub fn timeouts(&self) -> &Timeouts {
+        self.connections.turn.table.timeouts(self.key)
+    }
+
+    /// Gives the connection time limits of its own, from any callback, as often as need be. They count
+    /// from where they always do: what is overdue by them ends with the next look, within a second.
+    ///
+    /// ```
+    /// # use throng::{Conn, Timeouts};
+    /// # use std::time::Duration;
+    /// /// A guest who has paid may be silent for longer.
+    /// fn paid(conn: &mut Conn<'_, ()>) {
+    ///     let idle = Some(Duration::from_secs(3600));
+    ///     conn.set_timeouts(Timeouts { idle, ..conn.timeouts().clone() });
+    /// }
+    /// ```
+    ///
+    /// The limits take up about 150 bytes, which connections share that are given clones of one `Arc`, and
+    /// the connection a box of at most 96 for what few connections have. Nothing is checked: a `ping`
+    /// that is not shorter than `idle` is never sent.
+    pub fn set_timeouts(&mut self, timeouts: impl Into<Arc<Timeouts>>) {
+        self.connections.turn.table.set_timeouts(self.key, timeouts.into());
     }
 
     /// Asks for `on_timer` after `delay`, once, to within about a second. A connection has one timer:

@@ -1,12 +1,12 @@
 //! What an application implements.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 use super::{Answered, Conn, ConnId, Connections, Request, Upgrade};
 use crate::{
     conn::{CloseCause, ConnectError},
     protocol::{
-        Message, Part,
+        CloseFrame, Message, Part,
         handshake::{Reply, RequestLine, Response},
     },
 };
@@ -118,11 +118,20 @@ pub trait Handler: 'static {
     /// A connection that is closed in the middle of a message says so by `on_close` alone.
     fn on_part(&mut self, conn: &mut Conn<'_, Self::Data>, part: Part<'_>) {}
 
-    /// A ping arrived. Its pong has been queued already.
-    fn on_ping(&mut self, conn: &mut Conn<'_, Self::Data>, payload: &[u8]) {}
+    /// A ping arrived. Says whether it is answered, as it has to be (RFC 6455 §5.5.2): with `true` the
+    /// pong leaves, with the same payload, behind what was sent from here. Who says `false` may answer
+    /// later, or in another way, with [`Conn::pong`].
+    ///
+    /// Default: it is.
+    fn on_ping(&mut self, conn: &mut Conn<'_, Self::Data>, payload: &[u8]) -> bool {
+        true
+    }
 
-    /// A pong arrived, asked for or not.
+    /// A pong arrived, asked for or not; but for the one that `on_rtt` is about.
     fn on_pong(&mut self, conn: &mut Conn<'_, Self::Data>, payload: &[u8]) {}
+
+    /// The pong arrived that answers the ping of [`Conn::measure_rtt`], so long after it was sent.
+    fn on_rtt(&mut self, conn: &mut Conn<'_, Self::Data>, rtt: Duration) {}
 
     /// All output has left, after a send had answered
     /// [`Sent::AboveHighWater`](crate::Sent::AboveHighWater).
@@ -130,6 +139,14 @@ pub trait Handler: 'static {
 
     /// The time that [`Conn::set_timer`] asked for has come.
     fn on_timer(&mut self, conn: &mut Conn<'_, Self::Data>) {}
+
+    /// The peer's Close frame arrived, with the code and the reason that it gives; `None` if it gives
+    /// none. `on_close` follows at once.
+    ///
+    /// If the peer began the closing handshake the connection is still open ([`Conn::is_open`]): what is
+    /// sent from here leaves before our Close, which answers with the peer's own code (RFC 6455 §5.5.1),
+    /// or with the code and reason of a [`Conn::close`] from here. Otherwise it answers our own Close.
+    fn on_close_frame(&mut self, conn: &mut Conn<'_, Self::Data>, frame: Option<CloseFrame<'_>>) {}
 
     /// The connection is no longer open. Called exactly once for each `on_open`; what is sent from
     /// here is dropped.

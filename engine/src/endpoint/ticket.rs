@@ -17,7 +17,7 @@ use crate::{
 /// refuses with 503, so that nobody waits for a thread that panicked, or a queue that was full.
 ///
 /// It holds a copy of the request's head, one allocation. The waiting connection holds its entry in the
-/// table and a box of at most 96 bytes. Receiving pauses: frames that a hasty client sent along are kept,
+/// table and a box of at most 112 bytes. Receiving pauses: frames that a hasty client sent along are kept,
 /// as many as arrived in that turn, and counted against
 /// [`memory_max`](crate::ServerBuilder::memory_max); the others wait in the kernel.
 ///

@@ -4,14 +4,16 @@ use std::fmt;
 
 /// The number that says why a connection ended: the RFC's "status code" (RFC 6455 §7.4).
 ///
-/// Any number can be held; [`CloseCode::is_sendable`] tells which may appear in a Close frame.
+/// Any number can be held; [`CloseCode::is_sendable`] tells which may appear in a Close frame. Codes are
+/// ordered by their numbers, so a range of one's own is a range.
 ///
 /// ```
 /// use throng::protocol::CloseCode;
 ///
 /// const GAME_OVER: CloseCode = CloseCode::new(4000);
 /// assert!(GAME_OVER.is_private() && GAME_OVER.is_sendable());
-/// assert!(!CloseCode::NO_STATUS.is_sendable());
+/// assert!((CloseCode::new(4000)..CloseCode::new(4100)).contains(&GAME_OVER));
+/// assert!(CloseCode::NO_STATUS.is_local() && !CloseCode::NO_STATUS.is_sendable());
 /// assert_eq!(CloseCode::PROTOCOL_ERROR.to_string(), "1002 (protocol error)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,6 +72,19 @@ impl CloseCode {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
     }
 
+    /// Whether it only reports something locally, and never appears in a Close frame: 1005, 1006 and
+    /// 1015 (§7.4.1).
+    #[inline]
+    pub const fn is_local(self) -> bool {
+        matches!(self.0, 1005 | 1006 | 1015)
+    }
+
+    /// Whether the protocol, or IANA's registry, gives it a meaning: 1000–1003 and 1005–1015.
+    #[inline]
+    pub const fn is_defined(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1005..=1015)
+    }
+
     /// Reserved for the protocol, its revisions and its extensions: 1000–2999 (§7.4.2).
     #[inline]
     pub const fn is_reserved(self) -> bool {
@@ -110,6 +125,18 @@ impl CloseCode {
             _ if self.is_private() => "private",
             _ => "outside the protocol",
         }
+    }
+}
+
+impl From<u16> for CloseCode {
+    fn from(value: u16) -> Self {
+        Self(value)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> Self {
+        code.0
     }
 }
 
@@ -167,6 +194,9 @@ mod tests {
                 assert_eq!(code.is_reserved(), reserved, "{code}");
                 assert_eq!(code.is_library(), library, "{code}");
                 assert_eq!(code.is_private(), private, "{code}");
+                // What has a meaning is sent, or is of use here alone.
+                let has_meaning = reserved && (sendable || code.is_local());
+                assert_eq!(code.is_defined(), has_meaning, "{code}");
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
 use super::Turn;
@@ -10,7 +11,7 @@ use crate::{
     conn::{CloseCause, ConnectError},
     pool::Key,
     protocol::{
-        Message, Part,
+        CloseFrame, Message, Part,
         handshake::{AcceptKey, Acceptance, HandshakeError, Reply, Request, Response},
     },
 };
@@ -63,7 +64,10 @@ pub(crate) trait App {
     /// A part of a message arrived on an open connection that receives in parts.
     fn on_part(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, part: Part<'_>);
 
-    /// Something else arrived on an open connection, or became of it.
+    /// A ping arrived on an open connection. Says whether it is answered.
+    fn on_ping(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, payload: &[u8]) -> bool;
+
+    /// Something else arrived on an open connection, or one that we are closing, or became of it.
     fn on_event(&mut self, turn: &mut Turn<'_, Self::Data>, key: Key, event: AppEvent<'_>);
 
     /// A connection that was open is no longer.
@@ -82,8 +86,11 @@ pub(crate) trait App {
 /// What arrived on an open connection that is no message, or became of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AppEvent<'a> {
-    Ping(&'a [u8]),
     Pong(&'a [u8]),
+    /// The pong that a round trip ends with, which took so long.
+    Rtt(Duration),
+    /// Either as the first of the closing handshake, or as the answer to ours.
+    Close(Option<CloseFrame<'a>>),
     /// All output has left after the high-water mark had been passed.
     Drain,
     /// The timer that the application set.

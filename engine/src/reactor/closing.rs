@@ -23,14 +23,13 @@ impl<T> Turn<'_, T> {
         self.farewell(key, &CloseFrame::encode_payload(Some(code), reason));
     }
 
-    /// Completes the closing handshake that the peer began, or that we began.
-    pub(super) fn peer_closed(&mut self, key: Key, frame: Option<CloseFrame<'_>>) {
+    /// Completes the closing handshake, now that the peer's Close has arrived with this code. It began
+    /// it, unless it found us in the phase of having done so; meanwhile the application may have answered.
+    pub(super) fn peer_closed(&mut self, key: Key, found: Phase, code: Option<CloseCode>) {
         let Some(conn) = self.table.connections.get_mut(key) else { return };
-        let code = frame.map(|frame| frame.code);
-        let cause = match conn.phase {
-            Phase::Open => CloseCause::Peer(code),
+        let cause = match found {
             Phase::CloseSent(ours) => CloseCause::Local(CloseCode::new(u16::from_be_bytes(ours))),
-            _ => return,
+            _ => CloseCause::Peer(code),
         };
         conn.flags.insert(Flags::CLEAN);
         if conn.phase == Phase::Open {

@@ -157,6 +157,9 @@ impl<A: App> Core<A> {
                     Deadline::Idle | Deadline::Pong => {
                         turn.terminate(key, cause, CloseCode::GOING_AWAY, "nothing heard");
                     }
+                    Deadline::Send => {
+                        turn.terminate(key, cause, CloseCode::GOING_AWAY, "nothing taken");
+                    }
                     Deadline::Lifetime => {
                         turn.terminate(key, cause, CloseCode::GOING_AWAY, "connection too old");
                     }

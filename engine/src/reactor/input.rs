@@ -2,7 +2,7 @@
 
 use super::{App, AppEvent, Asked, Core, Panicked, Table, Turn, handover::Handover, net};
 use crate::{
-    conn::{CloseCause, Flags, Inbound, Phase, Polled, Refusal, whole_frame},
+    conn::{CloseCause, Connection, Flags, Inbound, Phase, Polled, Refusal, whole_frame},
     driver::{Op, RECEIVE_INTO_LEN_MAX},
     pool::{Arena, Exhausted, Key, Lease},
     protocol::{CloseCode, Incoming, Message, Opcode, Role, handshake::Response, plain_message},
@@ -183,6 +183,13 @@ impl<A: App> Core<A> {
                     }
                 }
             };
+            let event = match event {
+                Ok(
+                    Polled::Part(_)
+                    | Polled::Incoming(Incoming::Message(_) | Incoming::Extended { .. }),
+                ) if self.refuses(key) => Err(Refusal::Unwanted),
+                event => event,
+            };
             match event {
                 Ok(Polled::Part(part)) => {
                     share -= 1;
@@ -228,12 +235,16 @@ impl<A: App> Core<A> {
             phase = self.phase_of(key);
         }
         if let Some(inbound) = inbound {
+            if inbound.is_mid_message() && self.refuses(key) {
+                self.refuse(key, Refusal::Unwanted, arena);
+                phase = self.phase_of(key);
+            }
             if phase.is_live() && !was_asked && inbound.remaining_len() >= ASK_LEN_MIN {
                 self.table.ops.push((Op::Ask, key));
             }
             self.table.put_back_inbound(key, inbound);
             if phase.is_live()
-                && let Some(timeout) = self.config.timeouts.message
+                && let Some(timeout) = self.table.timeouts(key).message
             {
                 self.table.deadlines.bring_forward(key.index, self.table.now.after(timeout));
             }
@@ -286,14 +297,29 @@ impl<A: App> Core<A> {
     fn event(&mut self, key: Key, phase: Phase, event: Incoming<'_>, arena: &mut Arena) {
         let mut turn = Turn { table: &mut self.table, arena };
         let event = match event {
-            Incoming::Close(frame) => return turn.peer_closed(key, frame),
+            Incoming::Close(frame) => {
+                let outcome = net(|| self.app.on_event(&mut turn, key, AppEvent::Close(frame)));
+                self.survive(key, outcome, arena);
+                let code = frame.map(|frame| frame.code);
+                return Turn { table: &mut self.table, arena }.peer_closed(key, phase, code);
+            }
             // After our Close only the peer's counts (§1.4).
             _ if phase != Phase::Open => return,
             Incoming::Ping(payload) => {
-                turn.control(key, Opcode::Pong, payload);
-                AppEvent::Ping(payload)
+                let answers = net(|| self.app.on_ping(&mut turn, key, payload));
+                if let Ok(true) = answers {
+                    turn.control(key, Opcode::Pong, payload);
+                }
+                return self.survive(key, answers.map(drop), arena);
             }
-            Incoming::Pong(payload) => AppEvent::Pong(payload),
+            Incoming::Pong(payload) => {
+                let Table { connections, elapsed, .. } = &mut *turn.table;
+                let conn = connections.get_mut(key);
+                match conn.and_then(|conn| conn.take_rtt(payload, *elapsed)) {
+                    Some(rtt) => AppEvent::Rtt(rtt),
+                    None => AppEvent::Pong(payload),
+                }
+            }
             Incoming::Message(_) | Incoming::Extended { .. } => {
                 unreachable!("messages go another way")
             }
@@ -328,6 +354,13 @@ impl<A: App> Core<A> {
         self.is_heard_in_parts(key).is_some()
     }
 
+    /// Whether a message fails the connection.
+    fn refuses(&self, key: Key) -> bool {
+        let refuses =
+            |conn: &Connection<_>| conn.phase == Phase::Open && conn.flags.has(Flags::REFUSING);
+        self.table.connections.get(key).is_some_and(refuses)
+    }
+
     fn is_paused(&self, key: Key) -> bool {
         self.table.connections.get(key).is_some_and(|conn| conn.flags.has(Flags::PAUSED))
     }
@@ -349,6 +382,10 @@ impl<A: App> Core<A> {
                 turn.table.counters.protocol_errors.add(1);
                 let cause = CloseCause::Failed(error);
                 turn.terminate(key, cause, error.close_code(), error.section());
+            }
+            Refusal::Unwanted => {
+                let code = CloseCode::POLICY_VIOLATION;
+                turn.terminate(key, CloseCause::Refused, code, "no messages are taken");
             }
             Refusal::Exhausted => {
                 let code = CloseCode::TRY_AGAIN_LATER;

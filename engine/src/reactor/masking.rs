@@ -1,4 +1,4 @@
-//! Random bytes of this core alone: masking keys, and the nonces of opening handshakes.
+//! Random bytes of this core alone: masking keys, and the nonces of opening handshakes and of pings.
 
 use std::io;
 
@@ -12,8 +12,8 @@ use crate::protocol::MaskingKey;
 /// A source that nobody outside can predict (RFC 6455 §5.3, §10.3): ChaCha12, seeded by the kernel. A key
 /// costs a few nanoseconds, and no system call.
 ///
-/// It is there once the first connection to a server is asked for: a server that makes none pays
-/// nothing.
+/// It is there once the first connection to a server is asked for, or the first round trip measured: a
+/// server that does neither pays nothing.
 #[derive(Default)]
 pub(super) struct MaskingKeys(Option<Box<ChaCha12Rng>>);
 
@@ -34,7 +34,7 @@ impl MaskingKeys {
         MaskingKey::new(self.source().next_u32().to_ne_bytes())
     }
 
-    /// What one opening handshake is recognised by.
+    /// What the answer to one opening handshake, or to one ping, is recognised by.
     pub(super) fn nonce(&mut self) -> [u8; 16] {
         let mut nonce = [0; 16];
         self.source().fill_bytes(&mut nonce);
@@ -43,7 +43,7 @@ impl MaskingKeys {
 
     #[inline]
     fn source(&mut self) -> &mut ChaCha12Rng {
-        self.0.as_mut().expect("seeded before the first client's connection")
+        self.0.as_mut().expect("seeded before the first that is asked for")
     }
 }
 

@@ -68,8 +68,6 @@ pub(crate) struct Reactor<D, A: App, C> {
     clock: C,
     listeners: Listeners,
     draining: Option<Draining>,
-    /// Time since the reactor started, as the turn began.
-    elapsed: Duration,
     swept_at: Tick,
     due: Vec<u32>,
 }
@@ -128,7 +126,6 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             clock,
             listeners: Listeners { count: listener_count, paused: Vec::new() },
             draining: None,
-            elapsed: Duration::ZERO,
             swept_at: Tick::default(),
             due: Vec::new(),
         };
@@ -158,8 +155,9 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
         if asleep {
             self.mailbox.wake_up();
         }
-        self.elapsed = self.clock.elapsed();
-        let now = Tick::at(self.elapsed);
+        let elapsed = self.clock.elapsed();
+        let now = Tick::at(elapsed);
+        self.core.table.elapsed = elapsed;
         self.core.table.now = now;
 
         if let Some(at) = self.core.table.wake_at
@@ -236,7 +234,7 @@ impl<D: Driver, A: App, C: Clock> Reactor<D, A, C> {
             && self.draining.is_none();
         let tick = (!is_idle).then(|| {
             // What has passed of it since the turn began makes no difference to a tick.
-            let into_tick = self.elapsed.subsec_nanos() % Tick::LEN.subsec_nanos();
+            let into_tick = table.elapsed.subsec_nanos() % Tick::LEN.subsec_nanos();
             // In whole milliseconds, which is all that a tick needs, and the cheaper thing to ask for.
             let left = (Tick::LEN.subsec_nanos() - into_tick).div_ceil(1_000_000);
             Duration::from_millis(left.into())

@@ -1,6 +1,10 @@
 //! The connections of one reactor, and everything that can be done to them from inside a turn.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
@@ -15,7 +19,7 @@ use crate::{
     config::Config,
     conn::{
         CloseCause, ConnectError, Connection, Deflating, Flags, Inbound, Outbox, Overflow, Phase,
-        Piece, Sent, Spill, Tick,
+        Piece, RttPing, Sent, Spill, Tick, Timeouts,
     },
     driver::{Op, Payload, Route},
     pool::{Arena, BufferPool, Exhausted, Key, Slab},
@@ -32,6 +36,9 @@ pub(crate) struct Table<T> {
     pub(crate) pool: BufferPool,
     pub(crate) counters: Arc<Counters>,
     pub(crate) config: Arc<Config>,
+    /// Time since the reactor started, as the turn began.
+    pub(crate) elapsed: Duration,
+    /// The same, as coarsely as deadlines need it.
     pub(crate) now: Tick,
     /// When the application wants to be woken.
     pub(crate) wake_at: Option<Instant>,
@@ -95,6 +102,7 @@ impl<T: Default> Table<T> {
             pool: BufferPool::new(POOL_KEPT_MAX.min(config.memory_max / 4), config.memory_max),
             counters,
             config,
+            elapsed: Duration::ZERO,
             now: Tick::default(),
             wake_at: None,
             leaving: false,
@@ -229,6 +237,20 @@ impl<T> Table<T> {
         self.counters.bytes_out.add(len as u64);
     }
 
+    /// The connection's time limits.
+    pub(crate) fn timeouts(&self, key: Key) -> &Timeouts {
+        let common = &self.config.timeouts;
+        self.connections.get(key).map_or(common, |conn| conn.timeouts(common))
+    }
+
+    /// Sets time limits of the connection's own.
+    pub(crate) fn set_timeouts(&mut self, key: Key, timeouts: Arc<Timeouts>) {
+        if let Some(conn) = self.connections.get_mut(key) {
+            conn.extra_mut().timeouts = Some(timeouts);
+            self.review_deadline(key);
+        }
+    }
+
     /// Sees to it that the connection's deadlines are looked at again soon: they have changed.
     pub(super) fn review_deadline(&mut self, key: Key) {
         self.deadlines.bring_forward(key.index, self.now);
@@ -281,6 +303,14 @@ impl<T> Turn<'_, T> {
         if !conn.flags.has(Flags::PAUSED) {
             conn.flags.insert(Flags::PAUSED);
             ops.push((Op::Pause, key));
+        }
+    }
+
+    /// Takes no more messages, and fails the connection if one comes.
+    pub(crate) fn refuse_messages(&mut self, key: Key) {
+        if let Some(conn) = self.table.connections.get_mut(key) {
+            conn.flags.insert(Flags::REFUSING);
+            self.table.outputs.forget_speaker();
         }
     }
 
@@ -411,6 +441,22 @@ impl<T> Turn<'_, T> {
             }
             Err(Exhausted) => self.out_of_memory(key),
         }
+    }
+
+    /// Sends a ping whose pong is recognised, and takes the time.
+    pub(crate) fn measure_rtt(&mut self, key: Key) -> Sent {
+        if self.table.masking_keys.seed().is_err() {
+            return Sent::Dropped;
+        }
+        let payload = self.table.masking_keys.nonce();
+        let sent = self.control(key, Opcode::Ping, &payload);
+        if sent == Sent::Queued
+            && let Some(conn) = self.table.connections.get_mut(key)
+        {
+            let ping = RttPing { payload, sent_at: self.table.elapsed };
+            conn.extra_mut().rtt_ping = Some(Box::new(ping));
+        }
+        sent
     }
 
     /// Queues raw bytes: a request, or the answer to one.
@@ -555,7 +601,8 @@ impl<T> Turn<'_, T> {
                 unreachable!("a driver gives bytes of the arena back as owned")
             }
         };
-        let Table { connections, outputs, pool, counters, .. } = &mut *self.table;
+        let Table { connections, outputs, pool, counters, deadlines, config, now, .. } =
+            &mut *self.table;
         counters.blocked_sends.add(1);
         let Some(conn) = connections.get_mut(key).filter(|conn| conn.phase != Phase::Dead) else {
             return rest.release(pool);
@@ -563,7 +610,12 @@ impl<T> Turn<'_, T> {
         conn.flags.insert(Flags::BLOCKED);
         conn.flags.remove(Flags::SENDING);
         match rest.count(pool).and_then(|()| uncork(conn, key, outputs, self.arena, pool)) {
-            Ok(outbox) => outbox.push_rest(rest),
+            Ok(outbox) => {
+                outbox.push_rest(rest, *now);
+                if let Some(timeout) = conn.timeouts(&config.timeouts).send {
+                    deadlines.bring_forward(key.index, now.after(timeout));
+                }
+            }
             Err(Exhausted) => {
                 rest.release(pool);
                 self.abort(key, CloseCause::OutOfMemory);

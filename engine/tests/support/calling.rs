@@ -71,8 +71,9 @@ impl Handler for Teller {
         });
     }
 
-    fn on_ping(&mut self, _conn: &mut Conn<'_, u32>, payload: &[u8]) {
+    fn on_ping(&mut self, _conn: &mut Conn<'_, u32>, payload: &[u8]) -> bool {
         self.tell(Seen::Ping(payload.to_owned()));
+        true
     }
 
     fn on_pong(&mut self, _conn: &mut Conn<'_, u32>, payload: &[u8]) {

@@ -106,8 +106,9 @@ where
         (self.on_message)(conn, message);
     }
 
-    fn on_ping(&mut self, _conn: &mut Conn<'_, ()>, payload: &[u8]) {
+    fn on_ping(&mut self, _conn: &mut Conn<'_, ()>, payload: &[u8]) -> bool {
         self.log(Event::Ping(payload.to_vec()));
+        true
     }
 
     fn on_pong(&mut self, _conn: &mut Conn<'_, ()>, payload: &[u8]) {

@@ -92,6 +92,7 @@ struct Seen {
     opened: usize,
     closed: Vec<CloseCause>,
     drained: usize,
+    rtts: Vec<Duration>,
     /// Whether upgrades are decided later.
     deferring: bool,
     /// Upgrades to be decided.
@@ -122,12 +123,20 @@ impl Handler for Echo {
         if message == Message::Text(PANIC) {
             std::panic::resume_unwind(Box::new("told to")); // a panic without its message on stderr
         }
+        if message == Message::Text(MEASURE) {
+            conn.measure_rtt();
+            return;
+        }
         *conn.data_mut() += 1;
         if conn.data().is_multiple_of(3) {
             conn.pause_reading();
             conn.set_timer(Duration::from_millis(700));
         }
         conn.send(message);
+    }
+
+    fn on_rtt(&mut self, _conn: &mut Conn<'_, u32>, rtt: Duration) {
+        self.0.borrow_mut().rtts.push(rtt);
     }
 
     fn on_timer(&mut self, conn: &mut Conn<'_, u32>) {
@@ -144,6 +153,7 @@ impl Handler for Echo {
 }
 
 const PANIC: &str = "panic, please";
+const MEASURE: &str = "measure, please";
 
 struct VirtualClock {
     network: Network,

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    LONGEST_STORY, REQUEST, Simulation,
+    LONGEST_STORY, MEASURE, REQUEST, Simulation,
     actor::{Actor, Wire},
     connection,
 };
 use crate::{
     config::Config,
-    conn::{Overflow, SendQueue, Timeouts},
-    driver::sim::{Dice, End, Faults},
+    conn::{CloseCause, Deadline, Overflow, SendQueue, Timeouts},
+    driver::sim::{Dice, End, Faults, Peer},
     endpoint::Shutdown,
-    protocol::{CloseCode, Limits, handshake::Acceptance},
+    protocol::{CloseCode, Limits, MaskingKey, Opcode, Rsv, append_frame, handshake::Acceptance},
 };
 
 /// Plays one story with `count` actors, to the end, and says how long it was in virtual time.
@@ -164,6 +164,99 @@ fn an_open_connection_that_is_silent_holds_nothing() {
             simulation.turn();
         }
         assert_eq!(simulation.reactor.half_received_count(), 0);
+    });
+}
+
+impl<const EACH_TURN: bool> Simulation<EACH_TURN> {
+    /// A peer whose connection is open.
+    fn open(&mut self) -> Peer {
+        let peer = self.network.connect(0);
+        peer.send(REQUEST);
+        self.turns_until(|this| this.seen.borrow().opened > 0);
+        // What it was answered is all that it has been sent.
+        let mut answer = Vec::new();
+        self.turns_until(|_| {
+            answer.extend(peer.received());
+            answer.ends_with(b"\r\n\r\n")
+        });
+        peer
+    }
+
+    fn turns_until(&mut self, mut condition: impl FnMut(&Self) -> bool) {
+        for _ in 0..LONGEST_STORY {
+            if condition(self) {
+                return;
+            }
+            self.turn();
+        }
+        panic!("it never comes to that");
+    }
+}
+
+/// A frame as a client sends it.
+fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_frame(&mut frame, true, Rsv::NONE, opcode, Some(MaskingKey::new([1; 4])), payload);
+    frame
+}
+
+#[test]
+fn a_round_trip_takes_as_long_as_it_takes() {
+    for_seeds(700..710, |seed| {
+        let mut simulation = Simulation::<true>::new(seed, Faults::NONE, roomy());
+        let peer = simulation.open();
+        for pause in [0, 1, 7_777, 20_000].map(Duration::from_millis) {
+            let began = simulation.network.now();
+            peer.send(&masked(Opcode::Text, MEASURE.as_bytes()));
+            let mut ping = Vec::new();
+            simulation.turns_until(|_| {
+                ping.extend(peer.received());
+                ping.len() >= 18
+            });
+            assert_eq!(ping[..2], [0x89, 16]);
+            // Any other pong is no answer to it, neither one that was not asked for nor an old one.
+            peer.send(&masked(Opcode::Pong, b""));
+            let asked = simulation.network.now();
+            simulation.network.alarm(pause);
+            simulation.turns_until(|this| this.network.now() >= asked + pause);
+            let count = simulation.seen.borrow().rtts.len();
+            (0..2).for_each(|_| peer.send(&masked(Opcode::Pong, &ping[2..])));
+            simulation.turns_until(|this| this.seen.borrow().rtts.len() > count);
+            let rtt = simulation.seen.borrow().rtts[count];
+            assert!(rtt >= pause && rtt <= simulation.network.now() - began, "{rtt:?}");
+        }
+        assert_eq!(simulation.seen.borrow().rtts.len(), 4);
+    });
+}
+
+/// What it says meanwhile is no excuse.
+#[test]
+fn who_takes_nothing_is_given_up_and_who_takes_little_is_not() {
+    for_seeds(800..810, |seed| {
+        let timeouts = Timeouts { send: Some(Duration::from_secs(10)), ..Timeouts::default() };
+        let mut simulation =
+            Simulation::<true>::new(seed, Faults::NONE, Config { timeouts, ..roomy() });
+        let peer = simulation.open();
+        peer.set_window(5000);
+        peer.stop_reading(true);
+        let message = "x".repeat(500_000);
+        peer.send(&masked(Opcode::Text, message.as_bytes()));
+        let second = |simulation: &mut Simulation<true>| {
+            let until = simulation.network.now() + Duration::from_secs(1);
+            peer.send(&masked(Opcode::Ping, b""));
+            simulation.turns_until(|this| this.network.now() >= until);
+        };
+        for _ in 0..10 {
+            (0..6).for_each(|_| second(&mut simulation));
+            peer.stop_reading(false);
+            simulation.turns_until(|_| !peer.received().is_empty());
+            peer.stop_reading(true);
+        }
+        assert_eq!(simulation.seen.borrow().closed, []);
+        (0..13).for_each(|_| second(&mut simulation));
+        assert_eq!(simulation.seen.borrow().closed, [CloseCause::TimedOut(Deadline::Send)]);
+        (0..7).for_each(|_| second(&mut simulation));
+        simulation.check_end();
     });
 }
 
