@@ -85,7 +85,7 @@ fn sends_from_several_threads(driver: DriverKind) {
             let (sender, n) = text.split_once(' ').unwrap();
             let count: &mut u32 = counts.entry(sender.to_owned()).or_default();
             // Those of one thread keep their order.
-            assert_eq!(*count, n.parse().unwrap());
+            assert_eq!(n.parse(), Ok(*count));
             *count += 1;
         }
         assert!(counts.len() == 4 && counts.values().all(|&count| count == 50), "{counts:?}");
