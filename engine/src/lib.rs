@@ -24,7 +24,7 @@ pub use self::{
     },
     error::Error,
     protocol::{
-        CloseCode, CloseFrame, Limits, Message, Part, Prepared,
+        CloseCode, CloseFrame, DecodeError, Limits, Message, Part, Prepared,
         handshake::{
             Acceptance, HandshakeError, OriginPattern, OriginPolicy, RequestLine, Response,
         },

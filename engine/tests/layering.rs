@@ -45,7 +45,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "protocol/utf8",
         ],
     ),
-    ("protocol/message", &["protocol/opcode"]),
+    ("protocol/decode_error", &["protocol/close"]),
+    ("protocol/message", &["protocol/decode_error", "protocol/opcode"]),
     ("protocol/part", &["protocol/message", "protocol/opcode"]),
     (
         "protocol/prepared",

@@ -11,7 +11,7 @@ use super::{Connect, MessageWriter, Remote, Upgraded};
 use crate::{
     conn::{AdoptError, CloseCause, ConnectError, Flags, Phase, Sent, Timeouts},
     pool::Key,
-    protocol::{CloseCode, Message, Opcode, Part, Prepared, Role},
+    protocol::{CloseCode, DecodeError, Message, Opcode, Part, Prepared, Role},
     reactor::{Compress, Turn},
 };
 
@@ -218,6 +218,12 @@ impl<'a, T> Conn<'a, T> {
     pub fn fail(&mut self, code: CloseCode, reason: &str) {
         let code = if code.is_sendable() { code } else { CloseCode::NORMAL };
         self.connections.turn.terminate(self.key, CloseCause::Local(code), code, reason);
+    }
+
+    /// [Fails](Self::fail) the connection over a message that is not what was expected: with 1003 or 1007
+    /// (RFC 6455 §7.4.1), and the first 123 bytes of the error's text as the reason.
+    pub fn fail_with(&mut self, error: &DecodeError) {
+        self.fail(error.close_code(), &error.to_string());
     }
 
     /// Drops the connection at once: no closing handshake, what is queued is lost.

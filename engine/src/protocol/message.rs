@@ -1,6 +1,6 @@
 //! A message, as applications see it (RFC 6455 §5.6).
 
-use super::opcode::Opcode;
+use super::{decode_error::DecodeError, opcode::Opcode};
 
 /// A whole message: text that is valid UTF-8, or bytes (RFC 6455 §5.6).
 ///
@@ -22,6 +22,30 @@ impl<'a> Message<'a> {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// Its text, for an application that takes nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::NotText`], which is 1003 on the wire (RFC 6455 §7.4.1).
+    pub fn text(self) -> Result<&'a str, DecodeError> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Binary(_) => Err(DecodeError::NotText),
+        }
+    }
+
+    /// Its bytes, for an application that takes no text.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::NotBinary`], which is 1003 on the wire (RFC 6455 §7.4.1).
+    pub fn binary(self) -> Result<&'a [u8], DecodeError> {
+        match self {
+            Self::Text(_) => Err(DecodeError::NotBinary),
+            Self::Binary(bytes) => Ok(bytes),
         }
     }
 

@@ -56,6 +56,7 @@
 mod assembler;
 mod close;
 mod control;
+mod decode_error;
 mod decoder;
 mod encoder;
 mod error;
@@ -77,6 +78,7 @@ pub use self::{
     assembler::{Assembler, Incoming},
     close::{CloseCode, REASON_LEN_MAX, truncate_reason},
     control::{CloseFrame, ClosePayload},
+    decode_error::DecodeError,
     decoder::{Decoder, Event},
     encoder::{append_frame, frame_header},
     error::ProtocolError,
