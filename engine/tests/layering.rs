@@ -48,6 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol/decode_error", &["protocol/close"]),
     ("protocol/message", &["protocol/decode_error", "protocol/opcode"]),
     ("protocol/part", &["protocol/message", "protocol/opcode"]),
+    ("protocol/json", &["protocol/decode_error", "protocol/message", "protocol/prepared"]),
+    ("protocol/protobuf", &["protocol/decode_error", "protocol/message", "protocol/prepared"]),
     (
         "protocol/prepared",
         &["protocol/encoder", "protocol/header", "protocol/message", "protocol/opcode"],

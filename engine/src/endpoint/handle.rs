@@ -166,6 +166,12 @@ impl<'a, T> Conn<'a, T> {
         self.connections.turn.receive_in_parts(self.key, in_parts);
     }
 
+    /// Sends a message that is text, or not, as the opcode says.
+    #[cfg(any(feature = "json", feature = "protobuf"))]
+    pub(super) fn send_payload(&mut self, opcode: Opcode, payload: &[u8]) -> Sent {
+        self.connections.turn.send(self.key, opcode, payload)
+    }
+
     /// Whether messages to and from the peer may be compressed (RFC 7692).
     pub fn is_deflated(&self) -> bool {
         let connections = &self.connections.turn.table.connections;

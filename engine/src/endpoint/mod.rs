@@ -7,8 +7,14 @@ mod connect;
 mod crew;
 mod handle;
 mod handler;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 mod remote;
 mod request;
+#[cfg(any(feature = "json", feature = "protobuf"))]
+mod scratch;
 mod setup;
 mod ticket;
 mod upgraded;

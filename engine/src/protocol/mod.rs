@@ -65,6 +65,8 @@ pub mod extension;
 pub mod fuzz;
 pub mod handshake;
 mod header;
+#[cfg(feature = "json")]
+mod json;
 mod limits;
 mod mask;
 mod message;
@@ -72,6 +74,8 @@ mod opcode;
 mod part;
 mod plain;
 mod prepared;
+#[cfg(feature = "protobuf")]
+mod protobuf;
 pub mod utf8;
 
 pub use self::{
