@@ -43,6 +43,9 @@ mod guides {
     mod handshake {}
     #[doc = include_str!("../../docs/control.md")]
     mod control {}
+    #[cfg(all(feature = "json", feature = "protobuf"))]
+    #[doc = include_str!("../../docs/messages.md")]
+    mod messages {}
 }
 
 /// Not for use: what the project's own fuzz targets call.
