@@ -1,6 +1,9 @@
 //! Memory for histories, promised before it is used.
 
-use std::{cell::Cell, rc::Rc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use super::settings::{Deflate, DeflateMode};
 
@@ -8,10 +11,10 @@ use super::settings::{Deflate, DeflateMode};
 ///
 /// A promise is made for the whole window when takeover is agreed on, since from then on the peer may
 /// rely on it; the memory is taken as the history grows. It is given back when the history is dropped.
-/// Clones share one budget, on one thread.
+/// Clones share one budget.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    left: Rc<Cell<usize>>,
+    left: Arc<AtomicUsize>,
 }
 
 /// A part of a budget, until it is dropped.
@@ -24,7 +27,7 @@ pub(super) struct Promise {
 impl Budget {
     /// A budget of `len` bytes.
     pub fn new(len: usize) -> Self {
-        Self { left: Rc::new(Cell::new(len)) }
+        Self { left: Arc::new(AtomicUsize::new(len)) }
     }
 
     /// As large as the settings say: nothing, if nothing is ever taken over.
@@ -37,11 +40,11 @@ impl Budget {
 
     /// Bytes that are not promised to anyone.
     pub fn left(&self) -> usize {
-        self.left.get()
+        self.left.load(Relaxed)
     }
 
     pub(super) fn promise(&self, len: usize) -> Option<Promise> {
-        self.left.set(self.left().checked_sub(len)?);
+        self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(len)).ok()?;
         Some(Promise { budget: self.clone(), len })
     }
 }
@@ -51,7 +54,7 @@ impl Promise {
     pub(super) fn shrink(&mut self, len: usize) {
         let surplus = self.len.saturating_sub(len);
         self.len -= surplus;
-        self.budget.left.set(self.budget.left() + surplus);
+        self.budget.left.fetch_add(surplus, Relaxed);
     }
 }
 
