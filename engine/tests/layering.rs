@@ -100,6 +100,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("endpoint", &["config", "conn", "driver", "error", "pool", "protocol", "reactor", "simd"]),
     ("server", &["driver", "endpoint", "error", "protocol"]),
     ("client", &["conn", "driver", "endpoint", "error", "protocol"]),
+    // The client that needs none of the reactor but its source of masking keys.
+    ("client/blocking", &["client", "conn", "driver", "endpoint", "error", "protocol", "reactor"]),
     ("", &["protocol", "server"]),
 ];
 

@@ -42,6 +42,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod blocking;
 #[cfg(test)]
 mod simulation;
 

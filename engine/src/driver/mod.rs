@@ -60,7 +60,7 @@ mod route;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(fuzzing, allow(dead_code, unused_imports))] // the fuzzer plays only one of its parts
 pub(crate) mod sim;
-mod socket;
+pub(crate) mod socket;
 mod uring;
 
 pub use self::probe::DriverKind;

@@ -2,13 +2,12 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
 };
 
-use http::Uri;
-
+use super::url::{Url, without_user};
 use crate::{
     driver::{Route, Target},
     error::Error,
@@ -43,48 +42,22 @@ impl Connect {
     ///
     /// # Errors
     ///
-    /// A URL of another kind (`wss://` needs TLS, which this version does not have), one with a user in
+    /// A URL of another kind (`wss://` is for [`client::blocking`](crate::client::blocking)), one with a user in
     /// it, or a name that cannot be resolved. A fragment is left out.
     pub fn to(url: &str) -> Result<Self, Error> {
         let wrong = |remedy: &str| Error::setting("url", without_user(url), remedy);
-        // A fragment is no part of what is asked for (§3).
-        let without_fragment = url.split_once('#').map_or(url, |(before, _)| before);
-        let uri: Uri = without_fragment
-            .parse()
-            .map_err(|error| wrong(&format!("use ws://HOST:PORT/PATH ({error})")))?;
-        match uri.scheme_str().map(str::to_ascii_lowercase).as_deref() {
-            Some("ws") => {}
-            Some("wss") => {
-                let remedy = "wss:// needs TLS, which this version does not have: use ws://, or a \
-                              proxy on this machine that speaks TLS";
-                return Err(wrong(remedy));
-            }
-            _ => return Err(wrong("use ws://HOST:PORT/PATH")),
-        }
-        let authority = uri.authority().ok_or_else(|| wrong("a host must follow `ws://`"))?;
-        if authority.as_str().contains('@') {
-            let remedy = "leave the user out; say it with `.header(\"Authorization\", …)`";
+        let parsed = Url::parse(url)?;
+        if parsed.is_secure {
+            let remedy = "wss:// needs TLS, which the event-driven client does not have: use ws://, a \
+                          proxy on this machine that speaks TLS, or `client::blocking`";
             return Err(wrong(remedy));
         }
-        let host = authority.host();
-        let port = match authority.as_str()[host.len()..].strip_prefix(':') {
-            None => 80,
-            Some(port) => match port.parse() {
-                Ok(port @ 1..) => port,
-                _ => return Err(wrong("the port is a number from 1 to 65535")),
-            },
-        };
-        let address = resolve(host, port)
+        let addresses = parsed
+            .resolve()
             .map_err(|error| wrong(&format!("the host cannot be resolved ({error})")))?;
-        let path_and_query = uri.path_and_query().map_or("/", |target| target.as_str());
-        let target = match path_and_query.starts_with('/') {
-            true => path_and_query.to_owned(),
-            false => format!("/{path_and_query}"),
-        };
-        let host = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
-        let proposal = Proposal::new(&host, &target);
+        let proposal = Proposal::new(&parsed.authority(), &parsed.target);
         proposal.check().map_err(|error| wrong(&error.to_string()))?;
-        let route = Route::to(Target::Tcp(address));
+        let route = Route::to(Target::Tcp(addresses[0]));
         Ok(Self { route: Arc::new(route), proposal: Arc::new(proposal) })
     }
 
@@ -145,21 +118,4 @@ impl fmt::Debug for Connect {
             .field("source", source)
             .finish_non_exhaustive()
     }
-}
-
-/// The URL as it may stand in an error: a password has no place there.
-fn without_user(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
-    match url[start..end].rfind('@') {
-        Some(at) => format!("{}…{}", &url[..start], &url[start + at..]),
-        None => url.to_owned(),
-    }
-}
-
-/// The first address of `host`, which may be one itself.
-fn resolve(host: &str, port: u16) -> std::io::Result<SocketAddr> {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let mut addresses = (bare, port).to_socket_addrs()?;
-    addresses.next().ok_or_else(|| std::io::Error::other("the name has no address"))
 }

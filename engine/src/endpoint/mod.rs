@@ -18,6 +18,7 @@ mod scratch;
 mod setup;
 mod ticket;
 mod upgraded;
+mod url;
 mod writer;
 
 pub use self::{
@@ -37,4 +38,5 @@ pub(crate) use self::{
     crew::Crew,
     remote::Link,
     setup::{Setup, common_settings},
+    url::{Url, resolve},
 };

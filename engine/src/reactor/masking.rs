@@ -15,11 +15,11 @@ use crate::protocol::MaskingKey;
 /// It is there once the first connection to a server is asked for, or the first round trip measured: a
 /// server that does neither pays nothing.
 #[derive(Default)]
-pub(super) struct MaskingKeys(Option<Box<ChaCha12Rng>>);
+pub(crate) struct MaskingKeys(Option<Box<ChaCha12Rng>>);
 
 impl MaskingKeys {
     /// Sees to it that there are keys. Fails when the kernel has no randomness to give.
-    pub(super) fn seed(&mut self) -> io::Result<()> {
+    pub(crate) fn seed(&mut self) -> io::Result<()> {
         if self.0.is_none() {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -30,12 +30,12 @@ impl MaskingKeys {
 
     /// A key for one frame.
     #[inline]
-    pub(super) fn next(&mut self) -> MaskingKey {
+    pub(crate) fn next(&mut self) -> MaskingKey {
         MaskingKey::new(self.source().next_u32().to_ne_bytes())
     }
 
     /// What the answer to one opening handshake, or to one ping, is recognised by.
-    pub(super) fn nonce(&mut self) -> [u8; 16] {
+    pub(crate) fn nonce(&mut self) -> [u8; 16] {
         let mut nonce = [0; 16];
         self.source().fill_bytes(&mut nonce);
         nonce

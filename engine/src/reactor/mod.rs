@@ -46,6 +46,7 @@ pub(crate) use self::{
     clock::{Clock, MonotonicClock},
     counters::Counters,
     mailbox::{Command, Decision, Drain, Mailbox, Postbox, Undelivered, mailbox},
+    masking::MaskingKeys,
     opening::HEADER_COUNT_MAX,
     table::{Compress, Table, Turn},
 };
