@@ -92,6 +92,13 @@ fn what_cannot_be_said_is_not_sent() {
     }
 }
 
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_tls_the_feature_is_named() {
+    let error = Connector::to("wss://127.0.0.1:1/").connect().unwrap_err().to_string();
+    assert!(error.contains("feature `tls`"), "{error}");
+}
+
 fn a_refusal_can_be_read(driver: DriverKind) {
     #[derive(Clone)]
     struct Refuses;

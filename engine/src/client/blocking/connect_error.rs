@@ -49,6 +49,10 @@ pub enum ConnectError {
     /// The proxy did not connect us.
     #[error(transparent)]
     Proxy(#[from] ProxyError),
+    /// TLS was not agreed on.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] super::TlsError),
     /// The server answered with something other than 101.
     #[error("the server refused the WebSocket with {} {}", .0.status, .0.reason)]
     Refused(Box<FailedResponse>),

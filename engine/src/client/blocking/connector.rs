@@ -90,8 +90,8 @@ struct Timeouts {
 }
 
 impl Connector {
-    /// To a URL `ws://HOST[:PORT][/PATH][?QUERY]` (RFC 6455 §3). The port is 80
-    /// by default.
+    /// To a URL `ws://HOST[:PORT][/PATH][?QUERY]`, or `wss://` with the feature `tls` (RFC 6455 §3).
+    /// Ports: 80, and 443.
     pub fn to(url: &str) -> Self {
         Self {
             url: url.to_owned(),
@@ -193,6 +193,13 @@ impl Connector {
     /// Goes through a proxy. Default: none; environment variables are not looked at.
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.way.proxy = Some(proxy);
+        self
+    }
+
+    /// How `wss://` is secured. Default: [`Tls::native`].
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
         self
     }
 

@@ -65,7 +65,7 @@ mod output;
 mod owned_message;
 mod proxy;
 mod redirect;
-#[path = "tls/none.rs"]
+#[cfg_attr(not(feature = "tls"), path = "tls/none.rs")]
 mod tls;
 mod transport;
 mod until;
@@ -73,6 +73,8 @@ mod websocket;
 mod words;
 mod writer;
 
+#[cfg(feature = "tls")]
+pub use self::tls::{Tls, TlsError};
 pub use self::{
     connect_error::{ConnectError, Phase},
     connector::Connector,
@@ -87,6 +89,8 @@ pub use self::{
 
 /// Opens a WebSocket at `url`, `ws://HOST[:PORT][/PATH][?QUERY]`, with every default: as
 /// [`Connector::to`]`(url).`[`connect`](Connector::connect)`()`.
+///
+/// `wss://` needs the feature `tls`.
 ///
 /// # Errors
 ///

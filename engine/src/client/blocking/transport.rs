@@ -83,7 +83,7 @@ impl Line {
     }
 
     /// What it goes over, for something that comes in between.
-    #[expect(dead_code, reason = "nothing does so far")]
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "nothing does"))]
     pub(super) fn into_transport(self) -> Arc<dyn Transport> {
         self.transport
     }

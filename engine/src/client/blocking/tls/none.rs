@@ -1,4 +1,4 @@
-//! There is no TLS.
+//! There is no TLS: the feature `tls` is off.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ pub(super) struct Prepared(Infallible);
 
 impl Tls {
     pub(super) fn prepare(&self, host: &str) -> Result<Prepared, ConnectError> {
-        let remedy = "wss:// needs TLS, which this version does not have";
+        let remedy = "wss:// needs TLS: build with the feature `tls` of the crate `throng`";
         Err(Error::setting("url", format!("wss://{host}"), remedy).into())
     }
 }
