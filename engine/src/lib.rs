@@ -39,6 +39,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The snippets of the guides, compiled and run.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../docs/client.md")]
+    mod client {}
     #[doc = include_str!("../../docs/handshake.md")]
     mod handshake {}
     #[doc = include_str!("../../docs/control.md")]
