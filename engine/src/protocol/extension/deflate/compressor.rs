@@ -10,7 +10,7 @@ use super::{TAIL, agreement::Terms, history::History, params::WindowBits, settin
 ///
 /// What it makes for a connection without takeover is the same for all of them that have its window.
 /// 205 KB at level 1, 670 KB above; 250 to 380 KB more for each window that messages are longer than,
-/// or histories have; and an output as long as the longest message, of which it keeps 64 KiB.
+/// or histories have; and an output somewhat longer than the longest message, of which it keeps 64 KiB.
 pub struct Compressor {
     level: u8,
     threshold_len: usize,
@@ -51,12 +51,13 @@ impl Compressor {
         if message.is_empty() || message.len() < self.threshold_len {
             return None;
         }
-        if self.out.len() > OUT_LEN_KEPT {
-            self.out.truncate(OUT_LEN_KEPT.max(message.len()));
+        let out_len = out_len_max(message.len());
+        if self.out.len() > OUT_LEN_KEPT.max(out_len) {
+            self.out.truncate(OUT_LEN_KEPT.max(out_len));
             self.out.shrink_to_fit();
         }
-        if self.out.len() < message.len() + TAIL.len() {
-            self.out.resize(message.len() + TAIL.len(), 0);
+        if self.out.len() < out_len {
+            self.out.resize(out_len, 0);
         }
         let len = match history {
             Some(history) => {
@@ -95,12 +96,17 @@ impl Compressor {
         if !history.is_empty() {
             stream.set_dictionary(history).ok()?;
         }
-        let out = &mut self.out[..message.len() + TAIL.len()];
-        stream.compress(message, out, DeflateFlush::SyncFlush).ok()?;
+        let status = stream.compress(message, &mut self.out, DeflateFlush::SyncFlush);
         let len = stream.total_out() as usize;
         // With room to spare everything is out, and ends as it should.
-        let is_whole = len < out.len() && stream.total_in() as usize == message.len();
-        (is_whole && out[..len].ends_with(&TAIL)).then(|| len - TAIL.len())
+        let is_whole = status.is_ok() && len < self.out.len();
+        if !is_whole || !self.out[..len].ends_with(&TAIL) {
+            // What it still has to say, a reset would not forget for good (zlib-rs 0.6).
+            self.streams[slot] = None;
+            return None;
+        }
+        let len = len - TAIL.len();
+        (len < message.len()).then_some(len)
     }
 }
 
@@ -108,6 +114,11 @@ impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compressor").field("level", &self.level).finish_non_exhaustive()
     }
+}
+
+/// More than zlib makes of so many bytes, whatever they are.
+const fn out_len_max(message_len: usize) -> usize {
+    message_len + message_len / 8 + message_len / 64 + 64
 }
 
 const OUT_LEN_KEPT: usize = 64 * 1024;

@@ -184,6 +184,23 @@ fn what_is_not_worth_it_is_sent_as_it_is() {
     }
 }
 
+/// What did not fit was left in zlib's buffers, where it added up until they overflowed.
+#[test]
+fn what_does_not_get_shorter_leaves_nothing_behind() {
+    for bits in [9, 12, 15] {
+        let mut compressor = Compressor::new(&Deflate::default());
+        let mut sent = history(bits);
+        let mut compress = |message: &[u8]| {
+            let payload = compressor.compress(message, terms(bits, true), Some(&mut sent));
+            payload.map(<[u8]>::len)
+        };
+        for len in [100, 1000, 10_000].repeat(200) {
+            assert_eq!(compress(&noise(len)), None, "{len} bytes");
+        }
+        assert!(compress(&tick(10_000)).is_some());
+    }
+}
+
 #[test]
 fn a_window_of_8_bits_is_kept_to() {
     let mut compressor = Compressor::new(&Deflate::default());
