@@ -8,7 +8,7 @@ use crate::protocol::{
     ProtocolError,
     extension::{
         Answer, Offer,
-        deflate::{Agreement, Budget, Compressor, Inflater, NAME, Terms, WindowBits},
+        deflate::{Budget, Compressor, Inflater, NAME, Terms, WindowBits},
     },
     handshake::ReplyError,
 };
@@ -83,8 +83,9 @@ impl<T> Connection<T> {
     /// Messages may be compressed from now on, in both directions.
     pub(crate) fn begin_to_deflate(&mut self, agreed: Agreed) {
         self.flags.insert(Flags::DEFLATE);
-        let Agreement { server, client } = agreed.agreement;
-        if agreed.context.is_some() || (server, client) != (PLAINEST, PLAINEST) {
+        // How the peer compresses makes no difference to how that is inflated.
+        let terms = agreed.agreement.sender(self.role());
+        if agreed.context.is_some() || terms != PLAINEST {
             self.extra_mut().agreed = Some(agreed);
         }
     }

@@ -40,8 +40,8 @@ impl<T> Turn<'_, T> {
         sent
     }
 
-    /// The frame of a message that was compressed for many, unless this connection needs one of its
-    /// own, or it is no shorter so.
+    /// The frame of a message that many compressed connections share: as it stands, if it is no shorter
+    /// compressed. `None`: this connection needs one of its own.
     pub(super) fn deflated_for_many<'p>(
         &mut self,
         key: Key,
@@ -52,7 +52,8 @@ impl<T> Turn<'_, T> {
             return None;
         }
         let deflating = self.table.deflating.as_mut()?;
-        prepared.deflated(|payload| deflating.compress_for_many(payload))
+        let deflated = prepared.deflated(|payload| deflating.compress_for_many(payload));
+        Some(deflated.unwrap_or(prepared.plain()))
     }
 }
 
