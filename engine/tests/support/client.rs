@@ -19,6 +19,8 @@ pub(crate) struct Client {
     received: Vec<u8>,
     /// What of `received` has been taken.
     taken_len: usize,
+    /// The server may compress: that was agreed on.
+    is_deflated: bool,
 }
 
 /// An HTTP response.
@@ -74,7 +76,8 @@ impl Client {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let _ = socket.set_tcp_nodelay(true); // a Unix socket knows no delay
-        Self { socket, room: vec![0; 64 * 1024], received: Vec::new(), taken_len: 0 }
+        let room = vec![0; 64 * 1024];
+        Self { socket, room, received: Vec::new(), taken_len: 0, is_deflated: false }
     }
 
     /// Does the opening handshake.
@@ -90,6 +93,7 @@ impl Client {
         assert_eq!(answer.status, 101, "{answer:?}");
         assert_eq!(answer.header("Upgrade"), Some("websocket"));
         assert_eq!(answer.header("Sec-WebSocket-Accept"), Some(ACCEPT));
+        self.is_deflated = answer.header("Sec-WebSocket-Extensions").is_some();
         answer
     }
 
@@ -143,6 +147,7 @@ impl Client {
         loop {
             if let Some((frame, len)) = Frame::take(&self.received[self.taken_len..]) {
                 self.taken_len += len;
+                assert!(self.is_deflated || !frame.compressed, "nobody agreed to that");
                 return Ok(Some(frame));
             }
             if self.receive()? == 0 {

@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
     pub(crate) fin: bool,
+    /// Reserved bit 1: the message is compressed (RFC 7692 §6).
+    pub(crate) compressed: bool,
     pub(crate) opcode: u8,
     pub(crate) payload: Vec<u8>,
 }
@@ -38,12 +40,12 @@ impl Frame {
 
     /// A frame that is a message by itself, or a control frame.
     pub(crate) fn whole(opcode: u8, payload: &[u8]) -> Self {
-        Self { fin: true, opcode, payload: payload.to_vec() }
+        Self { fin: true, compressed: false, opcode, payload: payload.to_vec() }
     }
 
     /// A fragment that others follow. Opcode 0 goes on with a message.
     pub(crate) fn fragment(opcode: u8, payload: &[u8]) -> Self {
-        Self { fin: false, opcode, payload: payload.to_vec() }
+        Self { fin: false, compressed: false, opcode, payload: payload.to_vec() }
     }
 
     /// The message of these bytes, cut into fragments that are no longer than `len`.
@@ -52,15 +54,22 @@ impl Frame {
         (0..count)
             .map(|n| Self {
                 fin: n + 1 == count,
+                compressed: false,
                 opcode: if n == 0 { opcode } else { 0 },
                 payload: payload[n * len..payload.len().min((n + 1) * len)].to_vec(),
             })
             .collect()
     }
 
+    /// The same with reserved bit 1.
+    pub(crate) fn compressed(self) -> Self {
+        Self { compressed: true, ..self }
+    }
+
     /// What goes over the wire from a client: masked (§5.3).
     pub(crate) fn masked(&self) -> Vec<u8> {
-        let mut bytes = header(u8::from(self.fin) << 7 | self.opcode, self.payload.len() as u64);
+        let first = u8::from(self.fin) << 7 | u8::from(self.compressed) << 6 | self.opcode;
+        let mut bytes = header(first, self.payload.len() as u64);
         let start = bytes.len();
         bytes.extend_from_slice(&self.payload);
         mask(&mut bytes[start..]);
@@ -93,7 +102,7 @@ impl Frame {
     /// against the rules that servers have to keep.
     pub(crate) fn take(received: &[u8]) -> Option<(Self, usize)> {
         let [first, second, rest @ ..] = received else { return None };
-        assert_eq!(first & 0x70, 0, "no extension was asked for that sets these bits");
+        assert_eq!(first & 0x30, 0, "there is no extension that sets these bits");
         assert_eq!(second & 0x80, 0, "a server's frame is not masked");
         let (len, rest) = match second {
             126 => {
@@ -112,7 +121,8 @@ impl Frame {
         };
         let payload = rest.get(..usize::try_from(len).expect("no server sends as much"))?.to_vec();
         let header_len = received.len() - rest.len();
-        let frame = Self { fin: first & 0x80 != 0, opcode: first & 0x0F, payload };
+        let (fin, compressed) = (first & 0x80 != 0, first & 0x40 != 0);
+        let frame = Self { fin, compressed, opcode: first & 0x0F, payload };
         let taken_len = header_len + frame.payload.len();
         Some((frame, taken_len))
     }
@@ -160,6 +170,7 @@ impl fmt::Debug for Frame {
         let shown = &self.payload[..self.payload.len().min(64)];
         f.debug_struct("Frame")
             .field("fin", &self.fin)
+            .field("compressed", &self.compressed)
             .field("opcode", &self.opcode)
             .field("len", &self.payload.len())
             .field("payload", &String::from_utf8_lossy(shown))

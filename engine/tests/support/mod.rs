@@ -21,6 +21,8 @@
 mod calling;
 mod child;
 mod client;
+#[cfg(feature = "deflate")]
+mod deflating;
 mod frame;
 mod handler;
 mod serving;
@@ -29,6 +31,8 @@ use std::{env, sync::LazyLock, time::Duration};
 
 use throng::DriverKind;
 
+#[cfg(feature = "deflate")]
+pub(crate) use self::deflating::{Deflating, dedicated, shared};
 pub(crate) use self::{
     calling::{
         Calling, OwnedMessage, Seen, client, client_with, peer, read_frame, read_request,
