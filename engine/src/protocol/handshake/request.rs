@@ -66,6 +66,7 @@ impl<'a> Request<'a> {
     /// What is no HTTP/1 request, or one that another parser may read differently: see the module's
     /// documentation. Whether it asks for a WebSocket is left to
     /// [`check_upgrade`](Self::check_upgrade).
+    #[inline(always)] // into the one place where every request is read
     pub fn parse(head: &'a [u8], slots: &'a mut [HeaderSlot<'a>]) -> Result<Self, HandshakeError> {
         head::check_first_byte(head)?;
         let mut parsed = httparse::Request::new(&mut []);
