@@ -45,6 +45,8 @@ mod guides {
     mod handshake {}
     #[doc = include_str!("../../docs/control.md")]
     mod control {}
+    #[doc = include_str!("../../docs/streaming.md")]
+    mod streaming {}
     #[cfg(all(feature = "json", feature = "protobuf"))]
     #[doc = include_str!("../../docs/messages.md")]
     mod messages {}

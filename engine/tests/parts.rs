@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{self, Cursor, Read, Write};
 
 use support::{Client, Frame, noise, on_each_driver, prose, serve, serve_with};
 use throng::{Conn, DriverKind, Handler, Limits, Message, Overflow, Part, SendQueue, Sent};
@@ -21,6 +21,7 @@ on_each_driver!(
     fragments_of_a_given_length,
     gathered_from_several_places,
     a_hole_closes,
+    as_the_peer_takes_it,
 );
 
 /// Passes on what arrives in parts, and obeys orders that are text.
@@ -289,6 +290,41 @@ impl Handler for Flood {
         while conn.is_open() {
             conn.send_part(Part { is_text: false, bytes, is_first, is_last: false });
             is_first = false;
+        }
+    }
+}
+
+fn as_the_peer_takes_it(driver: DriverKind) {
+    let server = serve(driver, Download);
+    for mut client in [server.open(), Client::connect_narrow(server.address(), 4096).opened()] {
+        client.send(&Frame::text("go"));
+        let (_, payload, _) = gathered(&mut client);
+        assert!(payload == noise(DOWNLOAD_LEN, 1));
+    }
+}
+
+const DOWNLOAD_LEN: usize = 5_000_000;
+
+/// Sends something long, 512 KiB at a time.
+#[derive(Clone)]
+struct Download;
+
+impl Handler for Download {
+    type Data = Option<Cursor<Vec<u8>>>;
+
+    fn on_message(&mut self, conn: &mut Conn<'_, Self::Data>, _message: Message<'_>) {
+        *conn.data_mut() = Some(Cursor::new(noise(DOWNLOAD_LEN, 1)));
+        self.on_drain(conn);
+    }
+
+    fn on_drain(&mut self, conn: &mut Conn<'_, Self::Data>) {
+        let Some(mut file) = conn.data_mut().take() else { return };
+        let mut writer = conn.message_writer(false);
+        if io::copy(&mut (&mut file).take(512 << 10), &mut writer).unwrap() < 512 << 10 {
+            writer.finish();
+        } else {
+            drop(writer);
+            *conn.data_mut() = Some(file);
         }
     }
 }

@@ -35,8 +35,8 @@ use crate::{conn::Sent, protocol::Part};
 ///     fn on_drain(&mut self, conn: &mut Conn<'_, Option<File>>) {
 ///         let Some(mut file) = conn.data_mut().take() else { return };
 ///         let mut writer = conn.message_writer(false);
-///         match io::copy(&mut (&mut file).take(1 << 20), &mut writer) {
-///             Ok(len) if len < 1 << 20 => _ = writer.finish(),
+///         match io::copy(&mut (&mut file).take(512 << 10), &mut writer) {
+///             Ok(len) if len < 512 << 10 => _ = writer.finish(),
 ///             outcome => {
 ///                 drop(writer);
 ///                 match outcome {
